@@ -1,0 +1,2 @@
+//! Who is out there and how to reach them (DESIGN §2).
+#![warn(missing_docs)]

@@ -1,0 +1,1 @@
+//! Short runnable programs, each a thing a user would do.

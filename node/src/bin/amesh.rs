@@ -1,0 +1,2 @@
+//! The `amesh` binary: parse, log, run, exit code.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The carrier between nodes of one mesh.

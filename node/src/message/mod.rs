@@ -1,0 +1,1 @@
+//! The hallway: a message's life, top to bottom.

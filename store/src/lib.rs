@@ -1,0 +1,2 @@
+//! Everything that must survive a crash; the only crate that names sled (DESIGN §5).
+#![warn(missing_docs)]

@@ -1,0 +1,1 @@
+//! The vocabulary of amesh's end-to-end tests: nodes, agents, the LAN lab.

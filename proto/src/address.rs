@@ -1,1 +1,0 @@
-//! address (being written).

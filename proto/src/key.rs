@@ -1,1 +1,0 @@
-//! key (being written).

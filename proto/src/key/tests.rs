@@ -1,0 +1,1 @@
+//! Which keys are taken, in which texts, and what verifies under them.

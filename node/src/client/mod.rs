@@ -1,1 +1,12 @@
-//! How a program talks to a running node.
+//! How a program talks to a running node, and the files an agent keeps. Sees the protocol only, never the node's
+//! insides (DESIGN §2). Called by the command line and by examples.
+
+pub mod control;
+pub mod disk;
+pub mod find;
+pub mod home;
+pub mod http;
+pub mod identity;
+pub mod identity_md;
+pub mod registration;
+pub mod websocket;

@@ -16,7 +16,7 @@ const NODE_LINE: [(&str, &[&str]); 10] = [
     ("config", &["tasks", "clock", "agents", "message", "mesh", "http"]),
     ("node", &["tasks", "clock", "agents", "message", "mesh", "http", "config"]),
     ("client", &[]),
-    ("cli", &["client"]),
+    ("cli", &["client", "clock"]),
 ];
 
 /// Only the command that runs a node in this process may see the node.

@@ -170,7 +170,8 @@ impl Control {
         wait: Duration,
     ) -> Result<T, ControlError> {
         let body = serde_json::to_vec(body).map_err(ControlError::Nonsense)?;
-        let request = hyper::Request::post(path).header("host", "amesh").header("content-type", "application/json");
+        let request =
+            hyper::Request::post(path).header("host", "amesh").header("content-type", "application/json");
         self.ask(request.body(Full::new(body.into())), wait).await
     }
 

@@ -90,7 +90,11 @@ impl NodeFile {
 /// When there is none.
 pub fn find(data_dir: &Path) -> Result<NodeFile, FindError> {
     let node = NodeFile::read(data_dir)?;
-    if is_alive(node.pid) { Ok(node) } else { Err(FindError::Gone { dir: data_dir.to_owned(), pid: node.pid }) }
+    if is_alive(node.pid) {
+        Ok(node)
+    } else {
+        Err(FindError::Gone { dir: data_dir.to_owned(), pid: node.pid })
+    }
 }
 
 /// Whether the process exists, be it ours or another user's.

@@ -131,7 +131,8 @@ impl Identity {
     /// When it cannot be written.
     pub fn save(&self) -> Result<(), IdentityError> {
         let path = self.home.config();
-        let old = disk::read_text(&path)?.and_then(|text| serde_json::from_str::<Map<String, Value>>(&text).ok());
+        let old =
+            disk::read_text(&path)?.and_then(|text| serde_json::from_str::<Map<String, Value>>(&text).ok());
         let mut config = old.unwrap_or_default();
         let ours = json!({
             "version": "1.1",
@@ -244,7 +245,8 @@ mod tests {
     fn the_configuration_satisfies_both_schemas() {
         let dir = tempfile::tempdir().unwrap();
         let made = new_identity(dir.path());
-        let config: Value = serde_json::from_str(&std::fs::read_to_string(made.home.config()).unwrap()).unwrap();
+        let config: Value =
+            serde_json::from_str(&std::fs::read_to_string(made.home.config()).unwrap()).unwrap();
         for place in [
             "/version",
             "/agent/name",

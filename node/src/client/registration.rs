@@ -119,7 +119,8 @@ impl Registration {
     pub fn save(&self, home: &AgentHome) -> Result<(), RegistrationError> {
         let path = path_of(home, &self.provider)?;
         disk::make_dir(&home.registrations())?;
-        let old = disk::read_text(&path)?.and_then(|text| serde_json::from_str::<Map<String, Value>>(&text).ok());
+        let old =
+            disk::read_text(&path)?.and_then(|text| serde_json::from_str::<Map<String, Value>>(&text).ok());
         let mut file = old.unwrap_or_default();
         let values = [
             &self.provider,
@@ -189,7 +190,10 @@ impl Registration {
 /// The secret stays out of logs.
 impl std::fmt::Debug for Registration {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Registration").field("provider", &self.provider).field("address", &self.address).finish()
+        f.debug_struct("Registration")
+            .field("provider", &self.provider)
+            .field("address", &self.address)
+            .finish()
     }
 }
 
@@ -232,7 +236,8 @@ mod tests {
         let path = home.registrations().join("aimaestro.local.json");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        for (one, other) in [("apiKey", "api_key"), ("providerAgentId", "agent_id"), ("registeredAt", "registered_at")]
+        for (one, other) in
+            [("apiKey", "api_key"), ("providerAgentId", "agent_id"), ("registeredAt", "registered_at")]
         {
             assert!(file[one].is_string() && file[one] == file[other], "{one}");
         }

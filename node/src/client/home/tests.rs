@@ -89,7 +89,8 @@ fn an_index_cannot_lead_out_of_the_directory_either() {
 
 #[test]
 fn a_session_number_is_not_part_of_the_name() {
-    for (session, name) in [("api_2", "api"), ("api_v_12", "api_v"), ("my_agent", "my_agent"), ("api", "api")] {
+    for (session, name) in [("api_2", "api"), ("api_v_12", "api_v"), ("my_agent", "my_agent"), ("api", "api")]
+    {
         assert_eq!(without_session_number(session), name);
     }
 }

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod api;
 pub mod canonical;
+mod fixed;
 pub mod id;
 pub mod json;
 pub mod key;

@@ -1,1 +1,0 @@
-//! member (being written).

@@ -1,0 +1,30 @@
+//! What keeps members together: newer secrets, and where other members were last reached.
+
+use crate::member::EpochSecret;
+use crate::node_id::NodeId;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// The secret of a newer epoch, given only to a listed member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretFrame(pub EpochSecret);
+
+/// Where one other member was last reached. A hint: the link proves who answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// Who.
+    pub node: NodeId,
+    /// Where.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// So that members that cannot hear each other's announcements meet through a third.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Neighbours(pub Vec<Neighbour>);
+
+impl Neighbours {
+    /// Neighbours in one frame.
+    pub const LIMIT: usize = 256;
+    /// Addresses of one neighbour.
+    pub const ADDRESS_LIMIT: usize = 8;
+}

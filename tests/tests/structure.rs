@@ -101,7 +101,7 @@ fn each_outside_library_is_named_in_its_own_room_only() {
         ("libp2p", &["discovery/"]),
         ("libp2p_tls", &["node/mesh/"]),
         ("quinn", &["node/mesh/"]),
-        ("axum", &["node/http/"]),
+        ("axum", &["node/http/", "tests/bench/floor.rs"]),
         ("clap", &["node/cli/", "node/bin/"]),
         ("anyhow", &["node/cli/", "node/bin/", "tests/", "examples/"]),
     ];

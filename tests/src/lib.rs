@@ -1,5 +1,16 @@
-//! The vocabulary of amesh's end-to-end tests: nodes, agents, the LAN lab, and the checker of the house's structure.
+//! The vocabulary of amesh's end-to-end tests: nodes, agents, the LAN lab, power loss, the bench's parts, and the
+//! checker of the house's structure.
 
+pub mod agent;
 pub mod bench;
+pub mod binary;
+pub mod http;
+pub mod lab;
+pub mod ledger;
+pub mod mesh;
+pub mod node;
+pub mod place;
 pub mod power;
+pub mod socket;
 pub mod structure;
+pub mod wait;

@@ -1,0 +1,49 @@
+//! Finds the `amesh` binary under test, building it once when it is missing.
+
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The binary: `AMESH_BIN`, or that of the profile this test was built with.
+///
+/// # Errors
+/// When there is none and it cannot be built.
+pub fn amesh() -> Result<PathBuf> {
+    static FOUND: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
+    FOUND.get_or_init(|| find().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
+}
+
+fn find() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os("AMESH_BIN") {
+        return Ok(named.into());
+    }
+    let test = std::env::current_exe().context("where this test lies")?;
+    // target/<profile>/deps/<test>, or target/<profile>/<program>
+    let beside = test.ancestors().skip(1).find(|dir| !dir.ends_with("deps") && !dir.ends_with("examples"));
+    let profile_dir = beside.context("the target directory")?.to_owned();
+    let binary = profile_dir.join("amesh");
+    // Inside the lab the outer process has already built it, and there may be no registry to ask.
+    if std::env::var_os(crate::lab::INSIDE).is_none() {
+        build(&profile_dir)?;
+    }
+    ensure!(binary.exists(), "{} is missing; build it with `cargo build -p amesh`", binary.display());
+    Ok(binary)
+}
+
+/// `cargo test` builds the binaries of the tested package only; cargo itself knows best whether ours is fresh.
+fn build(profile_dir: &Path) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "-p", "amesh", "--bin", "amesh"]);
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    if profile_dir.ends_with("release") {
+        command.arg("--release");
+    }
+    if let Some(target) = profile_dir.parent() {
+        command.env("CARGO_TARGET_DIR", target);
+    }
+    let status = command.status().context("starting cargo")?;
+    ensure!(status.success(), "cargo build -p amesh failed");
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! What the owner can set about the mesh. Read by `mod`; the file format is the node's `config`.
+
+use super::endpoint::Tuning;
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// How this node takes part in its mesh.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// UDP address of the mesh port. Port 0 means any.
+    pub listen: SocketAddr,
+    /// A packet at least so often on a link with nothing to say, in seconds.
+    pub keep_alive_s: u64,
+    /// A link from which nothing came for so long is over, in seconds.
+    pub idle_s: u64,
+    /// Let the kernel split large sends into packets. Off for network drivers that get it wrong.
+    pub segmentation_offload: bool,
+    /// How long a ticket is good for unless `invite` says otherwise, in seconds.
+    pub ticket_ttl_s: u64,
+    /// 64 hex digits. Every node that has them is in one mesh, without tickets.
+    #[serde(skip_serializing)]
+    pub secret: Option<String>,
+    /// Remember and pass on addresses of this very machine: for several nodes on one machine.
+    pub share_loopback: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 23001)),
+            keep_alive_s: 4,
+            idle_s: 15,
+            segmentation_offload: true,
+            ticket_ttl_s: 15 * 60,
+            secret: None,
+            share_loopback: false,
+        }
+    }
+}
+
+impl Config {
+    pub(super) fn tuning(&self) -> Tuning {
+        Tuning {
+            keep_alive: Duration::from_secs(self.keep_alive_s.max(1)),
+            idle: Duration::from_secs(self.idle_s.max(2)),
+            segmentation_offload: self.segmentation_offload,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Two mesh ports in one process.
+
+use super::*;
+use std::net::Ipv4Addr;
+
+fn port(seed: u8) -> (Identity, MeshEndpoint) {
+    let identity = Identity::from_seed(&[seed; 32]);
+    let endpoint =
+        MeshEndpoint::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &identity, &Tuning::default())
+            .unwrap();
+    (identity, endpoint)
+}
+
+async fn accept_one(endpoint: &MeshEndpoint) -> Result<quinn::Connection, quinn::ConnectionError> {
+    endpoint.incoming().await.unwrap().await
+}
+
+#[tokio::test]
+async fn both_ends_learn_who_the_other_is_and_share_a_binding() {
+    let (a, at_a) = port(1);
+    let (b, at_b) = port(2);
+    let (dialed, accepted) =
+        tokio::join!(at_a.dial(at_b.local_addr(), Some(b.node_id()), Purpose::Link), accept_one(&at_b));
+    let (dialed, accepted) = (dialed.unwrap(), accepted.unwrap());
+    assert_eq!(peer_of(&dialed), Some(b.node_id()));
+    assert_eq!(peer_of(&accepted), Some(a.node_id()));
+    assert_eq!(purpose_of(&accepted), Some(Purpose::Link));
+    assert_eq!(channel_binding(&dialed).unwrap(), channel_binding(&accepted).unwrap());
+}
+
+#[tokio::test]
+async fn two_connections_of_the_same_pair_have_different_bindings() {
+    let (_, at_a) = port(1);
+    let (b, at_b) = port(2);
+    let mut bindings = Vec::new();
+    for purpose in [Purpose::Link, Purpose::Join] {
+        let (dialed, accepted) =
+            tokio::join!(at_a.dial(at_b.local_addr(), Some(b.node_id()), purpose), accept_one(&at_b));
+        assert_eq!(purpose_of(&accepted.unwrap()), Some(purpose));
+        bindings.push(channel_binding(&dialed.unwrap()).unwrap());
+    }
+    assert_ne!(bindings[0], bindings[1]);
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_the_expected_one_fails_the_handshake() {
+    let (_, at_a) = port(1);
+    let (_, at_b) = port(2);
+    let someone_else = Identity::from_seed(&[3; 32]).node_id();
+    let (dialed, accepted) =
+        tokio::join!(at_a.dial(at_b.local_addr(), Some(someone_else), Purpose::Link), accept_one(&at_b));
+    assert!(dialed.is_err());
+    assert!(accepted.is_err());
+}
+
+#[tokio::test]
+async fn another_protocol_name_fails_the_handshake() {
+    let (_, at_a) = port(1);
+    let (_, at_b) = port(2);
+    let mut tls = libp2p_tls::make_client_config(&at_a.keypair, None).unwrap();
+    tls.alpn_protocols = vec![b"amesh/0".to_vec()];
+    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    let connecting = at_a.endpoint.connect_with(config, at_b.local_addr(), SERVER_NAME).unwrap();
+    let (dialed, accepted) = tokio::join!(connecting, accept_one(&at_b));
+    assert!(dialed.is_err());
+    assert!(accepted.is_err());
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_reported_with_the_flag_that_mends_it() {
+    let (a, at_a) = port(1);
+    let error = MeshEndpoint::bind(at_a.local_addr(), &a, &Tuning::default()).unwrap_err();
+    assert!(error.to_string().contains("--mesh"), "{error}");
+}

@@ -50,11 +50,7 @@ impl<'a> Search<'a> {
     }
 
     /// Tries one form, unless its text was tried before or it does not fit this message.
-    fn attempt(
-        &mut self,
-        form: CanonicalForm,
-        accepts: impl Fn(&str) -> bool,
-    ) -> Option<CanonicalForm> {
+    fn attempt(&mut self, form: CanonicalForm, accepts: impl Fn(&str) -> bool) -> Option<CanonicalForm> {
         let from = self.what.from.get(form.from_index())?;
         let to = self.what.to.get(form.to_index())?;
         let (subject, subject_form) = match (form.subject, &self.tsv_subject) {

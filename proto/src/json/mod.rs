@@ -70,6 +70,8 @@ pub struct Member<'a> {
     pub value: Node<'a>,
     /// The value's text, verbatim.
     pub raw: &'a str,
+    /// Where the value begins.
+    pub(crate) at: usize,
 }
 
 /// A parsed object with the text that it was parsed from.

@@ -11,13 +11,8 @@ use crate::limits;
 /// Says at which byte the text stops being acceptable.
 pub fn parse_object(bytes: &[u8]) -> Result<Document<'_>, JsonError> {
     let text = std::str::from_utf8(bytes).map_err(|error| JsonError::Utf8(error.valid_up_to()))?;
-    let facts = Facts {
-        compact: true,
-        sorted: true,
-        raw_differs: false,
-        ascii_differs: false,
-        js_differs: false,
-    };
+    let facts =
+        Facts { compact: true, sorted: true, raw_differs: false, ascii_differs: false, js_differs: false };
     let mut parser = Parser { text, at: 0, facts };
     parser.skip_blanks();
     if parser.peek() != Some(b'{') {
@@ -72,7 +67,7 @@ impl<'a> Parser<'a> {
             self.skip_blanks();
             let from = self.at;
             let value = self.value(depth + 1)?;
-            members.push(Member { key, value, raw: &self.text[from..self.at] });
+            members.push(Member { key, value, raw: &self.text[from..self.at], at: from });
             self.skip_blanks();
             if !self.eat(b',') {
                 break;

@@ -15,6 +15,11 @@ impl<'a> Text<'a> {
         Self { raw, escaped }
     }
 
+    /// Part of a token that was parsed before, cut between characters.
+    pub(crate) fn from_raw(raw: &'a str) -> Self {
+        Self { raw, escaped: raw.contains('\\') }
+    }
+
     /// The token, verbatim, without quotes.
     #[must_use]
     pub fn raw(&self) -> &'a str {

@@ -186,7 +186,7 @@ impl PublicKey {
     /// What deliveries name `sender_public_key`: 64 hex digits for Ed25519, else PEM (RLY-10, IPR-16).
     #[must_use]
     pub fn sender_key_text(&self) -> String {
-        self.raw_ed25519().map_or_else(|| self.to_pem(), |raw| pem::hex(raw))
+        self.raw_ed25519().map_or_else(|| self.to_pem(), |raw| crate::fixed::to_hex(raw))
     }
 
     /// Which kind of key this is.

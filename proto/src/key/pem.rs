@@ -1,7 +1,7 @@
 //! The texts that keys travel in: PEM, hex, base64. Called by [`super::PublicKey`] and [`super::AgentKey`].
 
 use super::KeyError;
-use crate::limits;
+use crate::{fixed, limits};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
@@ -26,7 +26,7 @@ pub(super) fn read(text: &str) -> Result<Text, KeyError> {
         return read_labelled(text, "PUBLIC KEY").map(|der| Text::Der(der.to_vec()));
     }
     let text = text.trim();
-    if let Some(raw) = unhex(text) {
+    if let Some(raw) = fixed::from_hex(text) {
         return Ok(Text::Raw(raw));
     }
     let der = BASE64_STANDARD.decode(text).map_err(|_| KeyError::Encoding)?;
@@ -59,21 +59,4 @@ pub(super) fn write(label: &str, der: &[u8]) -> String {
     }
     text.push_str(&format!("-----END {label}-----\n"));
     text
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 {
-        return None;
-    }
-    let mut raw = [0; 32];
-    for (byte, pair) in raw.iter_mut().zip(digits.chunks_exact(2)) {
-        let [high, low] = [pair[0], pair[1]].map(|digit| char::from(digit).to_digit(16));
-        *byte = u8::try_from(high? * 16 + low?).ok()?;
-    }
-    Some(raw)
 }

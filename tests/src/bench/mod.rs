@@ -5,5 +5,6 @@ pub mod floor;
 pub mod load;
 pub mod plot;
 pub mod process;
+pub mod rows;
 pub mod spread;
 pub mod table;

@@ -6,6 +6,8 @@ mod endpoint;
 mod error;
 mod files;
 mod identity;
+mod membership;
+mod proof;
 
 pub use config::Config;
 pub use endpoint::EndpointError;

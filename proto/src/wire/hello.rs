@@ -1,6 +1,9 @@
-//! The greeting that opens a link: proof of membership before anything else flows (DESIGN §3).
+//! What opens a link: the dialer's proof, the listener's proof, and only then what each tells of itself (DESIGN §3).
+//!
+//! Dialer: [`Hello`]. Listener: [`HelloAck`], with its greeting. Dialer: [`Greeting`], at once followed by anything.
+//! Whoever answers at an address thus learns nothing before it has proven the secret too.
 
-use crate::member::{MemberEntry, MeshId};
+use crate::member::MemberEntry;
 use serde::{Deserialize, Serialize};
 
 /// Knowledge of one epoch's secret, bound to this connection, direction and pair.
@@ -16,8 +19,6 @@ pub struct Proof {
 /// What each end tells of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
-    /// Which mesh it is in.
-    pub mesh: MeshId,
     /// Its host label.
     pub host: String,
     /// The version of its own roster.
@@ -40,8 +41,6 @@ pub struct Hello {
     pub versions: (u16, u16),
     /// For its latest epochs, newest first, at most [`Hello::PROOF_LIMIT`].
     pub proofs: Vec<Proof>,
-    /// About the dialer.
-    pub greeting: Greeting,
 }
 
 impl Hello {

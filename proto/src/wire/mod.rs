@@ -31,9 +31,11 @@ pub const VERSIONS: (u16, u16) = (1, 1);
 #[derive(Debug, Clone, PartialEq)]
 pub enum Frame {
     /// The dialer's first word.
-    Hello(Box<Hello>),
+    Hello(Hello),
     /// The listener's answer.
     HelloAck(Box<HelloAck>),
+    /// What the dialer tells of itself, after the listener's proof.
+    Greeting(Box<Greeting>),
     /// No admission; the connection closes.
     Refuse(Refuse),
     /// Every membership statement the sender knows.
@@ -76,6 +78,7 @@ impl Frame {
         match self {
             Self::Hello(body) => put(kind::HELLO, body, out),
             Self::HelloAck(body) => put(kind::HELLO_ACK, body, out),
+            Self::Greeting(body) => put(kind::GREETING, body, out),
             Self::Refuse(body) => put(kind::REFUSE, body, out),
             Self::Members(body) => put(kind::MEMBERS, body, out),
             Self::Secret(body) => put(kind::SECRET, body, out),
@@ -108,6 +111,7 @@ impl Frame {
         Ok(Some(match kind {
             kind::HELLO => Self::Hello(take(kind, body)?),
             kind::HELLO_ACK => Self::HelloAck(take(kind, body)?),
+            kind::GREETING => Self::Greeting(take(kind, body)?),
             kind::REFUSE => Self::Refuse(take(kind, body)?),
             kind::MEMBERS => Self::Members(take(kind, body)?),
             kind::SECRET => Self::Secret(take(kind, body)?),
@@ -136,7 +140,7 @@ pub const fn body_limit(kind: u8) -> usize {
     match kind {
         kind::REFUSE | kind::SECRET | kind::ROSTER_PULL | kind::PING | kind::PONG => 256,
         kind::GOODBYE | kind::JOIN_CONFIRM | kind::JOIN_REFUSED => 256,
-        kind::HELLO | kind::HELLO_ACK => 16 << 10,
+        kind::HELLO | kind::HELLO_ACK | kind::GREETING => 16 << 10,
         kind::NEIGHBOURS | kind::ROSTER_ADVERT | kind::VERDICTS => 256 << 10,
         kind::JOIN_REQUEST | kind::JOIN_CLASHES => 1 << 20,
         kind::MEMBERS | kind::JOIN_GRANT => 4 << 20,
@@ -196,6 +200,7 @@ mod kind {
     pub(super) const PONG: u8 = 12;
     pub(super) const GOODBYE: u8 = 13;
     pub(super) const NEIGHBOURS: u8 = 14;
+    pub(super) const GREETING: u8 = 15;
     pub(super) const JOIN_REQUEST: u8 = 32;
     pub(super) const JOIN_CLASHES: u8 = 33;
     pub(super) const JOIN_CONFIRM: u8 = 34;

@@ -1,0 +1,1 @@
+//! The opening of links, and what members make of each other's news.

@@ -22,7 +22,8 @@ where
     S: FnOnce(Lan) -> F,
     F: Future<Output = Result<()>>,
 {
-    if std::env::var_os(INSIDE).is_some() {
+    if let Some(played) = std::env::var_os(INSIDE) {
+        std::fs::write(played, "played").context("telling that the story is played")?;
         let lan = Lan::build(hosts)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         return runtime.block_on(story(lan));
@@ -46,13 +47,16 @@ fn test_name<S>() -> String {
 
 fn run_inside(test: &str) -> Result<()> {
     let _slot = slots::take()?;
+    // A name that matches no test would pass without playing anything.
+    let played = tempfile::NamedTempFile::new()?;
     let mut command = namespaced(&std::env::current_exe()?.to_string_lossy());
-    command.args(["--exact", test, "--nocapture", "--include-ignored"]).env(INSIDE, "1").stdin(Stdio::null());
-    let mut child = command.spawn().context("starting unshare")?;
+    command.args(["--exact", test, "--nocapture", "--include-ignored"]).env(INSIDE, played.path());
+    let mut child = command.stdin(Stdio::null()).spawn().context("starting unshare")?;
     let begun = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
             ensure!(status.success(), "{test} failed inside the lab ({status}); see above");
+            ensure!(std::fs::metadata(played.path())?.len() > 0, "there is no test called {test}");
             return Ok(());
         }
         if begun.elapsed() > STORY_WITHIN {
@@ -84,7 +88,7 @@ fn namespaced(program: &str) -> Command {
 /// Whether the lab can run here: tries what it needs on the smallest LAN.
 fn possible() -> Result<()> {
     let script = format!(
-        "{} && ip link add a type veth peer name b && nft add table inet t && ip netns add n && \
+        "{} && ip link add try0 type veth peer name try1 && nft add table inet t && ip netns add n && \
          nsenter --net=/run/netns/n true",
         lan::PREPARE
     );
@@ -95,6 +99,6 @@ fn possible() -> Result<()> {
     Ok(())
 }
 
-/// Set inside the lab.
+/// Set inside the lab, to a file where the story says that it is played.
 pub const INSIDE: &str = "AMESH_LAB_INSIDE";
 const STORY_WITHIN: Duration = Duration::from_secs(900);

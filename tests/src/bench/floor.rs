@@ -89,7 +89,7 @@ pub async fn serve(folder: &Path) -> anyhow::Result<()> {
                 return;
             }
             for (_, done) in group.drain(..) {
-                drop(done.send(()));
+                let _unheard = done.send(()); // a caller that hung up needs no answer
             }
         }
     });

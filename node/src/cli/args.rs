@@ -154,6 +154,9 @@ pub struct JoinArgs {
     /// Leave the mesh this node is in now, if it has other members.
     #[arg(long)]
     pub leave: bool,
+    /// Join even where both sides have agents of the same name.
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 /// `amesh peers`.

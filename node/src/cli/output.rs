@@ -23,7 +23,7 @@ pub struct Output {
 pub struct Trouble {
     /// A stable word for programs.
     #[serde(rename = "error")]
-    pub code: &'static str,
+    pub code: std::borrow::Cow<'static, str>,
     /// What happened.
     #[serde(rename = "message")]
     pub what: String,
@@ -40,8 +40,8 @@ pub struct Trouble {
 
 impl Trouble {
     /// `what` happened; `code` is the stable word for it.
-    pub fn new(code: &'static str, what: impl Into<String>) -> Self {
-        Self { code, what: what.into(), why: None, mend: None, usage: false }
+    pub fn new(code: impl Into<std::borrow::Cow<'static, str>>, what: impl Into<String>) -> Self {
+        Self { code: code.into(), what: what.into(), why: None, mend: None, usage: false }
     }
 
     /// The command line asked for something that cannot be asked.

@@ -102,7 +102,14 @@ fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 }
 
 fn sync_dir_of(path: &Path) -> Result<(), DiskError> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sync(path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+/// Makes what was created in a directory survive power loss.
+///
+/// # Errors
+/// When the system refuses.
+pub fn sync(dir: &Path) -> Result<(), DiskError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| DiskError::new("sync", dir, error))
 }
 

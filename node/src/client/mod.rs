@@ -8,5 +8,8 @@ pub mod home;
 pub mod http;
 pub mod identity;
 pub mod identity_md;
+pub mod mailbox;
+pub mod raw;
+pub mod received;
 pub mod registration;
 pub mod websocket;

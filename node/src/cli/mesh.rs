@@ -1,0 +1,156 @@
+//! `amesh invite`, `join`, `leave` and `peers`: who belongs to the mesh (DESIGN §3).
+
+use super::args::{InviteArgs, JoinArgs, PeersAction, PeersArgs};
+use super::context::Context;
+use super::output::Trouble;
+use super::table::{shown, table};
+use crate::client::control::ControlError;
+use amesh_proto::api::control::{InviteRequest, JoinRequest, Joined, Peer};
+use std::io::{IsTerminal as _, Read};
+
+/// No ticket is longer.
+const LONGEST_TICKET: u64 = 16 * 1024;
+
+pub(super) async fn invite(ctx: &Context, args: &InviteArgs) -> anyhow::Result<()> {
+    let request = InviteRequest { ttl_secs: Some(args.ttl.as_secs()) };
+    let invitation = ctx.control()?.invite(&request).await.map_err(Trouble::from)?;
+    ctx.out.show(&invitation, || invitation.ticket.clone())?;
+    if std::io::stdout().is_terminal() {
+        ctx.out.note(&format!(
+            "On the other machine: amesh join <ticket>   (one machine, until {})",
+            invitation.expires_at
+        ));
+    }
+    Ok(())
+}
+
+pub(super) async fn join(ctx: &Context, args: &JoinArgs) -> anyhow::Result<()> {
+    let ticket = ticket(ctx, args, &mut std::io::stdin().lock())?;
+    let control = ctx.control()?;
+    let mut request = JoinRequest { ticket, leave: args.leave, confirm: args.yes };
+    let mut joined = control.join(&request).await.map_err(|error| join_trouble(ctx, error))?;
+    if !joined.joined {
+        ctx.out.note(&clashes(&joined));
+        if !agreed(ctx, "Join although these names will be held by the other host?")? {
+            return Err(Trouble::new("name_clash", "not joined: agents on both sides have the same names")
+                .because(clashes(&joined))
+                .mend(ctx.command("join TICKET --yes"))
+                .into());
+        }
+        request.confirm = true;
+        joined = control.join(&request).await.map_err(|error| join_trouble(ctx, error))?;
+    }
+    ctx.out.show(&joined, || {
+        let members = joined.members.join(", ");
+        let mut text = format!("joined mesh {}\nmembers: {members}", joined.mesh);
+        if !joined.clashes.is_empty() {
+            text.push_str(&format!("\n{}", clashes(&joined)));
+        }
+        text
+    })
+}
+
+pub(super) async fn leave(ctx: &Context) -> anyhow::Result<()> {
+    let done = ctx.control()?.leave().await.map_err(Trouble::from)?;
+    ctx.out.show(&done, || "left the mesh; this node is on its own now".to_owned())
+}
+
+pub(super) async fn peers(ctx: &Context, args: &PeersArgs) -> anyhow::Result<()> {
+    let control = ctx.control()?;
+    if let Some(PeersAction::Remove { id }) = &args.action {
+        let removed = control.remove_peer(id).await.map_err(Trouble::from)?;
+        return ctx.out.show(&removed, || match removed.scope.as_str() {
+            "mesh" => format!("{} is removed from the mesh", removed.node_id),
+            _ => format!("{} is blocked by this node; its introducer can remove it for all", removed.node_id),
+        });
+    }
+    let list = control.peers().await.map_err(Trouble::from)?;
+    ctx.out.show(&list, || {
+        if list.peers.is_empty() {
+            return "no other node has been seen".to_owned();
+        }
+        let rows: Vec<_> = list.peers.iter().map(row).collect();
+        table(["HOST", "STATE", "NODE", "ADDRESS", "RTT", "LAST SEEN"], &rows)
+    })
+}
+
+fn row(peer: &Peer) -> [String; 6] {
+    let blank = || "-".to_owned();
+    let state = match &peer.reason {
+        Some(reason) => format!("{} ({})", peer.state.as_str(), shown(reason)),
+        None => peer.state.as_str().to_owned(),
+    };
+    [
+        if peer.host.is_empty() { blank() } else { peer.host.clone() },
+        state,
+        peer.node_id.clone(),
+        peer.address.clone().unwrap_or_else(blank),
+        peer.rtt_ms.map_or_else(blank, |ms| format!("{ms:.1} ms")),
+        peer.last_seen.clone().unwrap_or_else(blank),
+    ]
+}
+
+/// The ticket from the argument, a file, or standard input.
+fn ticket(ctx: &Context, args: &JoinArgs, stdin: &mut impl Read) -> Result<String, Trouble> {
+    let mut text = String::new();
+    let from = match (&args.ticket, &args.file) {
+        (Some(ticket), _) if ticket != "-" => return checked(ctx, ticket),
+        (_, Some(path)) => {
+            let opened = std::fs::File::open(path)
+                .map_err(|error| Trouble::new("no_ticket", format!("cannot read {}", path.display())).because(error))?;
+            opened.take(LONGEST_TICKET).read_to_string(&mut text)
+        }
+        _ => {
+            if std::io::stdin().is_terminal() && args.ticket.is_none() {
+                ctx.out.note("Paste the ticket of `amesh invite`, then Enter and Ctrl-D:");
+            }
+            stdin.take(LONGEST_TICKET).read_to_string(&mut text)
+        }
+    };
+    from.map_err(|error| Trouble::new("no_ticket", "the ticket cannot be read").because(error))?;
+    checked(ctx, &text)
+}
+
+/// A ticket that was cut or edited on its way is recognised here, before anybody is dialled.
+fn checked(ctx: &Context, text: &str) -> Result<String, Trouble> {
+    let text: String = text.split_whitespace().collect();
+    if text.is_empty() {
+        return Err(Trouble::usage("there is no ticket").mend(ctx.command("join TICKET")));
+    }
+    match text.parse::<amesh_proto::ticket::Ticket>() {
+        Ok(_) => Ok(text),
+        Err(error) => Err(Trouble::new("bad_ticket", "this is not a whole ticket")
+            .because(error)
+            .mend("amesh invite (on the other machine, and copy all of it)")),
+    }
+}
+
+fn join_trouble(ctx: &Context, error: ControlError) -> Trouble {
+    let trouble = Trouble::from(error);
+    if trouble.mend.is_some() {
+        return trouble;
+    }
+    match trouble.code.as_ref() {
+        "in_a_mesh" | "already_member" | "has_members" => trouble.mend(ctx.command("join TICKET --leave")),
+        code if code.contains("ticket") => trouble.mend("amesh invite (on the other machine)"),
+        _ => trouble.mend(ctx.command("doctor")),
+    }
+}
+
+fn clashes(joined: &Joined) -> String {
+    let lines = joined.clashes.iter().map(|clash| {
+        format!("{} is held by {}, not by {}: {}", clash.address, clash.holder, clash.loser, clash.mend)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Asks a person; a program never agrees.
+fn agreed(ctx: &Context, question: &str) -> anyhow::Result<bool> {
+    if ctx.out.is_json() || !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

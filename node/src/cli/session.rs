@@ -1,0 +1,194 @@
+//! The acting agent together with its registration and the API it talks to. Registers by itself where a node runs
+//! and knows the agent not yet, as the reference client does. Called by the commands that send and receive.
+
+use super::context::Context;
+use super::output::Trouble;
+use crate::client::find::NodeFile;
+use crate::client::http::{Api, ApiError};
+use crate::client::identity::Identity;
+use crate::client::identity_md;
+use crate::client::registration::Registration;
+use amesh_proto::api::register::RegisterRequest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// Somebody who can send and receive.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) identity: Identity,
+    pub(super) registration: Registration,
+    pub(super) api: Api,
+}
+
+/// Where and as whom to register.
+#[derive(Debug, Default)]
+pub(super) struct Application<'a> {
+    /// The API.
+    pub(super) url: String,
+    /// The node's id, where it is the running node.
+    pub(super) node_id: &'a str,
+    /// Another name than the identity's.
+    pub(super) name: Option<&'a str>,
+    /// The organization; none where a user key says it (ICL-6).
+    pub(super) tenant: Option<&'a str>,
+    /// A user key, or the API key of an earlier registration.
+    pub(super) bearer: Option<&'a str>,
+    /// An invitation.
+    pub(super) token: Option<&'a str>,
+}
+
+impl Session {
+    /// The acting agent at its own node.
+    pub(super) async fn open(ctx: &Context) -> Result<Self, Trouble> {
+        let identity = ctx.identity().await?;
+        let node = ctx.node();
+        let provider = node.as_ref().map_or(&identity.provider, |node| &node.provider).clone();
+        let registration = Registration::with(&identity.home, &provider)?;
+        let (registration, node) = match (registration, node) {
+            (Some(registration), node) => (registration, node.ok()),
+            (None, Ok(node)) => (register_here(ctx, &identity, &node, None).await?, Some(node)),
+            (None, Err(no_node)) => return Err(no_node),
+        };
+        Self::with(identity, registration, node.as_ref())
+    }
+
+    /// The acting agent with one of its registrations.
+    pub(super) fn with(
+        identity: Identity,
+        registration: Registration,
+        node: Option<&NodeFile>,
+    ) -> Result<Self, Trouble> {
+        let url = url_of(&registration, node);
+        let api = Api::new(&url, Some(&registration.api_key))?;
+        Ok(Self { identity, registration, api })
+    }
+
+    /// Registers again where the node no longer knows the key, as after `amesh db reset`. True if that helped.
+    pub(super) async fn renew(&mut self, ctx: &Context, error: &ApiError) -> Result<bool, Trouble> {
+        let Some((401, _)) = error.refusal() else { return Ok(false) };
+        let Ok(node) = ctx.node() else { return Ok(false) };
+        if node.provider != self.registration.provider {
+            return Ok(false);
+        }
+        let old_key = self.registration.api_key.clone();
+        self.registration = register_here(ctx, &self.identity, &node, Some(&old_key)).await?;
+        self.api = Api::new(&url_of(&self.registration, Some(&node)), Some(&self.registration.api_key))?;
+        Ok(true)
+    }
+
+    /// The URL to send to; empty for the API's own.
+    pub(super) fn route_url(&self) -> &str {
+        // A node's address may have changed since; other providers may route elsewhere (ICL-15).
+        if self.registration.node_id.is_empty() { &self.registration.route_url } else { "" }
+    }
+}
+
+/// Registers the agent with the running node.
+pub(super) async fn register_here(
+    ctx: &Context,
+    identity: &Identity,
+    node: &NodeFile,
+    old_key: Option<&str>,
+) -> Result<Registration, Trouble> {
+    let url = node.api_url().ok_or_else(|| {
+        Trouble::new("no_api", "the node listens to no agents").mend(ctx.command("down && amesh up --api 127.0.0.1:23000"))
+    })?;
+    let application = Application {
+        url,
+        node_id: &node.node_id,
+        tenant: Some(&identity.tenant),
+        bearer: old_key,
+        ..Application::default()
+    };
+    register(ctx, identity, &application).await
+}
+
+/// Registers the agent, stores the registration and brings the identity up to date (CLI-7, IDN-7).
+pub(super) async fn register(
+    ctx: &Context,
+    identity: &Identity,
+    application: &Application<'_>,
+) -> Result<Registration, Trouble> {
+    let key = identity.key()?;
+    let name = application.name.unwrap_or(&identity.name);
+    let at = ctx.now().to_rfc3339();
+    let text = RegisterRequest::proof_text(name, application.tenant.unwrap_or_default(), &at);
+    let request = RegisterRequest {
+        name: name.to_owned(),
+        tenant: application.tenant.map(str::to_owned),
+        public_key: key.public().to_pem(),
+        key_algorithm: key.public().algorithm().as_str().to_owned(),
+        invite_code: application.token.map(str::to_owned),
+        proof: Some(STANDARD.encode(key.sign(text.as_bytes()))),
+        proof_at: Some(at),
+        ..RegisterRequest::default()
+    };
+    let answer = match Api::new(&application.url, application.bearer)?.register(&request).await {
+        // An old key that the node has forgotten is no reason not to be registered.
+        Err(ApiError::Refused { status: 401, .. }) if application.bearer.is_some_and(|key| !key.starts_with("uk_")) => {
+            Api::new(&application.url, None)?.register(&request).await?
+        }
+        other => other?,
+    };
+    let registration = Registration::from_response(answer, name, application.node_id);
+    registration.save(&identity.home)?;
+    let mut identity = identity.clone();
+    if registration.provider == identity.provider || !application.node_id.is_empty() {
+        identity.provider.clone_from(&registration.provider);
+        identity.address.clone_from(&registration.address);
+        identity.maestro_url = application.url.clone();
+        identity.save()?;
+    }
+    identity_md::write(&identity, &Registration::all(&identity.home)?, ctx.now())?;
+    Ok(registration)
+}
+
+/// The API's URL: the running node's own if that is where the agent is registered, else as registered.
+fn url_of(registration: &Registration, node: Option<&NodeFile>) -> String {
+    let here = node.filter(|node| {
+        let by_id = registration.node_id == node.node_id;
+        // The reference client notes no node; its registrations are with the machine's own.
+        let by_name = registration.node_id.is_empty() && registration.provider == node.provider;
+        by_id || by_name
+    });
+    here.and_then(NodeFile::api_url).unwrap_or_else(|| registration.api_url.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: &str) -> NodeFile {
+        NodeFile {
+            pid: 1,
+            api: vec!["127.0.0.1:9".parse().unwrap()],
+            mesh: "0.0.0.0:2".parse().unwrap(),
+            host: "h".to_owned(),
+            org: "o".to_owned(),
+            provider: "aimaestro.local".to_owned(),
+            node_id: id.to_owned(),
+        }
+    }
+
+    fn registered(provider: &str, node_id: &str) -> Registration {
+        Registration {
+            provider: provider.to_owned(),
+            api_url: "http://old:1/v1".to_owned(),
+            node_id: node_id.to_owned(),
+            ..Registration::default()
+        }
+    }
+
+    #[test]
+    fn a_node_whose_port_changed_is_still_reached() {
+        assert_eq!(url_of(&registered("aimaestro.local", "n1"), Some(&node("n1"))), "http://127.0.0.1:9");
+        assert_eq!(url_of(&registered("aimaestro.local", ""), Some(&node("n1"))), "http://127.0.0.1:9");
+    }
+
+    #[test]
+    fn an_api_key_is_not_shown_to_another_node_or_provider() {
+        assert_eq!(url_of(&registered("aimaestro.local", "n2"), Some(&node("n1"))), "http://old:1/v1");
+        assert_eq!(url_of(&registered("crabmail.ai", ""), Some(&node("n1"))), "http://old:1/v1");
+        assert_eq!(url_of(&registered("aimaestro.local", "n1"), None), "http://old:1/v1");
+    }
+}

@@ -90,9 +90,10 @@ impl Context {
 
     pub(super) fn home_trouble(&self, error: HomeError, around: &Surroundings) -> Trouble {
         let mend = match &error {
-            HomeError::Several(names) => {
-                Some(format!("put `--agent {}` behind the command", names.first().map_or("NAME", String::as_str)))
-            }
+            HomeError::Several(names) => Some(format!(
+                "put `--agent {}` behind the command",
+                names.first().map_or("NAME", String::as_str)
+            )),
             HomeError::Nobody(_) => {
                 let name = around.name().unwrap_or("NAME").to_lowercase();
                 Some(self.command(&format!("init --name {name}")))

@@ -38,10 +38,13 @@ pub(super) async fn down(ctx: &Context, args: &DownArgs) -> anyhow::Result<()> {
         }
     };
     if tokio::time::timeout(args.timeout, gone).await.is_err() {
-        return Err(Trouble::new("still_running", format!("the node (process {}) is still stopping", node.pid))
-            .because(format!("it did not finish within {} s", args.timeout.as_secs()))
-            .mend(ctx.command("logs"))
-            .into());
+        return Err(Trouble::new(
+            "still_running",
+            format!("the node (process {}) is still stopping", node.pid),
+        )
+        .because(format!("it did not finish within {} s", args.timeout.as_secs()))
+        .mend(ctx.command("logs"))
+        .into());
     }
     let stopped = Stopped { stopped: true, pid: node.pid };
     ctx.out.show(&stopped, || format!("stopped (process {})", node.pid))

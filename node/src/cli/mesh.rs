@@ -96,8 +96,9 @@ fn ticket(ctx: &Context, args: &JoinArgs, stdin: &mut impl Read) -> Result<Strin
     let from = match (&args.ticket, &args.file) {
         (Some(ticket), _) if ticket != "-" => return checked(ctx, ticket),
         (_, Some(path)) => {
-            let opened = std::fs::File::open(path)
-                .map_err(|error| Trouble::new("no_ticket", format!("cannot read {}", path.display())).because(error))?;
+            let opened = std::fs::File::open(path).map_err(|error| {
+                Trouble::new("no_ticket", format!("cannot read {}", path.display())).because(error)
+            })?;
             opened.take(LONGEST_TICKET).read_to_string(&mut text)
         }
         _ => {

@@ -2,21 +2,37 @@
 //! running node (DESIGN §2). Called by `bin/amesh.rs`.
 
 pub mod args;
+mod context;
+mod down;
 mod generate;
+mod logs;
+mod look;
+mod mesh;
 pub mod output;
+mod session;
+mod table;
+mod trouble;
 
 use args::{Cli, Command};
-use output::Output;
+use context::Context;
 
 /// Runs what was typed.
 ///
 /// # Errors
 /// Whatever the user is to be told; see [`output::Trouble`].
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
-    let out = Output::new(cli.global.json);
+    let ctx = Context::new(cli.global);
     match cli.command {
-        Command::Completions(args) => generate::completions(&args, out),
-        Command::Man(args) => generate::man(&args, out),
+        Command::Down(args) => down::down(&ctx, &args).await,
+        Command::Invite(args) => mesh::invite(&ctx, &args).await,
+        Command::Join(args) => mesh::join(&ctx, &args).await,
+        Command::Leave => mesh::leave(&ctx).await,
+        Command::Peers(args) => mesh::peers(&ctx, &args).await,
+        Command::Agents(args) => look::agents(&ctx, &args).await,
+        Command::Queue(args) => look::queue(&ctx, &args).await,
+        Command::Logs(args) => logs::logs(&ctx, &args).await,
+        Command::Completions(args) => generate::completions(&args, ctx.out),
+        Command::Man(args) => generate::man(&args, ctx.out),
         other => Err(output::Trouble::new("not_built", format!("{other:?} is not connected yet")).into()),
     }
 }

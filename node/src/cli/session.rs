@@ -91,7 +91,8 @@ pub(super) async fn register_here(
     old_key: Option<&str>,
 ) -> Result<Registration, Trouble> {
     let url = node.api_url().ok_or_else(|| {
-        Trouble::new("no_api", "the node listens to no agents").mend(ctx.command("down && amesh up --api 127.0.0.1:23000"))
+        Trouble::new("no_api", "the node listens to no agents")
+            .mend(ctx.command("down && amesh up --api 127.0.0.1:23000"))
     })?;
     let application = Application {
         url,
@@ -125,7 +126,9 @@ pub(super) async fn register(
     };
     let answer = match Api::new(&application.url, application.bearer)?.register(&request).await {
         // An old key that the node has forgotten is no reason not to be registered.
-        Err(ApiError::Refused { status: 401, .. }) if application.bearer.is_some_and(|key| !key.starts_with("uk_")) => {
+        Err(ApiError::Refused { status: 401, .. })
+            if application.bearer.is_some_and(|key| !key.starts_with("uk_")) =>
+        {
             Api::new(&application.url, None)?.register(&request).await?
         }
         other => other?,

@@ -38,7 +38,9 @@ impl From<ControlError> for Trouble {
                     None => trouble,
                 }
             }
-            ControlError::Nonsense(_) => told("version_mismatch", &error).mend("amesh down && amesh up --detach"),
+            ControlError::Nonsense(_) => {
+                told("version_mismatch", &error).mend("amesh down && amesh up --detach")
+            }
             ControlError::Broken(_) => told("connection_broken", &error).mend("amesh status"),
         }
     }
@@ -179,9 +181,10 @@ mod tests {
 
     #[test]
     fn the_nodes_own_mending_command_is_passed_on() {
-        let body: ErrorBody =
-            serde_json::from_str(r#"{"error":"in_a_mesh","message":"m","details":{"try":"amesh join --leave"}}"#)
-                .unwrap();
+        let body: ErrorBody = serde_json::from_str(
+            r#"{"error":"in_a_mesh","message":"m","details":{"try":"amesh join --leave"}}"#,
+        )
+        .unwrap();
         let trouble = Trouble::from(ControlError::Refused(body));
         assert_eq!(trouble.mend.as_deref(), Some("amesh join --leave"));
     }

@@ -129,7 +129,8 @@ impl Mailbox {
         let (inbox, name, sender) = (self.home.inbox(), format!("{id}.json"), sanitized(from));
         let is_same = |path: &Path| -> Result<Option<bool>, DiskError> {
             let stored = Stored::read(path.to_owned())?;
-            Ok(stored.map(|stored| stored.envelope.text("from").is_some_and(|own| own.eq_ignore_ascii_case(from))))
+            Ok(stored
+                .map(|stored| stored.envelope.text("from").is_some_and(|own| own.eq_ignore_ascii_case(from))))
         };
         if is_same(&inbox.join(&name))? == Some(true) {
             return Ok(None);
@@ -211,7 +212,8 @@ impl Stored {
     /// When it cannot be deleted.
     pub fn delete(&self) -> Result<(), DiskError> {
         disk::remove(&self.path)?;
-        if let Some(dir) = self.path.parent().filter(|dir| !dir.ends_with("inbox") && !dir.ends_with("sent")) {
+        if let Some(dir) = self.path.parent().filter(|dir| !dir.ends_with("inbox") && !dir.ends_with("sent"))
+        {
             // Not empty is the usual answer, and no failure.
             std::fs::remove_dir(dir).unwrap_or_default();
         }
@@ -230,7 +232,9 @@ fn write(folder: &Path, path: &Path, file: &RawObject) -> Result<(), DiskError> 
 /// Message files of a folder: in a directory per correspondent, or flat as older clients left them.
 fn files_in(folder: &Path) -> Vec<PathBuf> {
     let entries = |dir: &Path| -> Vec<PathBuf> {
-        std::fs::read_dir(dir).map(|all| all.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
+        std::fs::read_dir(dir)
+            .map(|all| all.flatten().map(|entry| entry.path()).collect())
+            .unwrap_or_default()
     };
     let is_message = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -243,7 +247,8 @@ fn files_in(folder: &Path) -> Vec<PathBuf> {
 /// ICL-31: `@` and `.` become `_`, everything else unusual goes.
 fn sanitized(address: &str) -> String {
     let replaced = address.chars().map(|c| if matches!(c, '@' | '.') { '_' } else { c });
-    let name: String = replaced.filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).take(200).collect();
+    let name: String =
+        replaced.filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).take(200).collect();
     if name.is_empty() { "unknown".to_owned() } else { name }
 }
 

@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn changing_one_member_leaves_the_text_of_the_others() {
-        let mut object = RawObject::parse(r#"{"payload": {"n": 1.50, "big": 12345678901234567890123}, "a":1}"#).unwrap();
+        let mut object =
+            RawObject::parse(r#"{"payload": {"n": 1.50, "big": 12345678901234567890123}, "a":1}"#).unwrap();
         object.put("a", &"two");
         object.put("b", &true);
         let text = serde_json::to_string(&object).unwrap();

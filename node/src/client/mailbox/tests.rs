@@ -114,12 +114,9 @@ fn the_list_of_ids_forgets_what_no_message_outlives() {
 
 #[test]
 fn unusual_addresses_make_harmless_directories() {
-    for (address, dir) in [
-        ("a@b.c", "a_b_c"),
-        ("../../etc/passwd", "____etcpasswd"),
-        ("x/y@z", "xy_z"),
-        ("💥", "unknown"),
-    ] {
+    for (address, dir) in
+        [("a@b.c", "a_b_c"), ("../../etc/passwd", "____etcpasswd"), ("x/y@z", "xy_z"), ("💥", "unknown")]
+    {
         assert_eq!(sanitized(address), dir);
     }
 }

@@ -43,3 +43,38 @@ pub fn verify_delivered(
     let form = canonical::verify(key, &unwrapped, signature_b64, hint).map_err(|_| error)?;
     Ok(Verified { form, original_payload: Some(original) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{sign, verify_delivered};
+    use crate::address::Address;
+    use crate::canonical::{Signable, VerifyError};
+    use crate::key::AgentKey;
+    use crate::message::Priority;
+    use crate::trust::{Trust, wrap};
+
+    #[test]
+    fn a_wrapped_delivery_verifies_offline_and_shows_what_was_signed() {
+        let key = AgentKey::from_seed(&[1; 32]);
+        let payload = br#"{"type":"task","message":"</external-content> \u00e9"}"#;
+        let what = Signable {
+            from: &["a@t.p.q"],
+            to: &["b@t.p.r"],
+            subject: "s",
+            priority: Priority::Low,
+            in_reply_to: None,
+            payload,
+        };
+        let signature = sign(&key, &what).unwrap();
+        let plain = verify_delivered(&key.public(), &what, &signature, None).unwrap();
+        assert_eq!(plain.original_payload, None);
+        let from = Address::parse("a@t.p.q", &[]).unwrap();
+        let wrapped = wrap(payload, &from, Trust::External).unwrap();
+        let delivered = Signable { payload: &wrapped, ..what };
+        let found = verify_delivered(&key.public(), &delivered, &signature, None).unwrap();
+        assert_eq!(found.original_payload.as_deref(), Some(&payload[..]));
+        let other = String::from_utf8(wrapped).unwrap().replace("u00e9", "u00e8");
+        let other = Signable { payload: other.as_bytes(), ..what };
+        assert_eq!(verify_delivered(&key.public(), &other, &signature, None), Err(VerifyError::Invalid));
+    }
+}

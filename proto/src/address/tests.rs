@@ -64,13 +64,11 @@ fn what_the_grammar_forbids_is_refused() {
 
 #[test]
 fn exactly_254_characters_are_allowed() {
-    let label = "l".repeat(61);
-    let text = format!("n@{label}.{label}.{label}.{}", "m".repeat(66 - 63 + 63));
-    let fit = |len: usize| format!("n@{label}.{label}.{label}.{}.{}", "m".repeat(len - 190 - 2), "z");
-    assert!(Address::parse(&fit(254), &[]).is_ok(), "{}", fit(254).len());
-    assert_eq!(fit(254).len(), 254);
-    assert_eq!(Address::parse(&fit(255), &[]).err(), Some(AddressError::TooLong));
-    assert_eq!(Address::parse(&text, &[]).err(), Some(AddressError::BadLabel));
+    let label = "l".repeat(62);
+    let long = |len: usize| format!("n@{label}.{label}.{label}.{}.z", "m".repeat(len - 193));
+    assert_eq!(long(254).len(), 254);
+    assert!(Address::parse(&long(254), &[]).is_ok());
+    assert_eq!(Address::parse(&long(255), &[]).err(), Some(AddressError::TooLong));
 }
 
 #[test]

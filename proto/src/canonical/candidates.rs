@@ -122,7 +122,7 @@ fn spellings(of: &[&str]) -> impl Iterator<Item = (u8, u8)> + use<> {
 }
 
 /// The subject after jq's `@tsv` and the shell's `read -r`; `None` where that changes nothing (ICL-25).
-fn tsv(subject: &str) -> Option<String> {
+pub(super) fn tsv(subject: &str) -> Option<String> {
     let special = |c: char| matches!(c, '\\' | '\t' | '\n' | '\r');
     let trimmed = subject.trim_matches(' ');
     if !trimmed.contains(special) {

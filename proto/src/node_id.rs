@@ -196,7 +196,7 @@ mod tests {
 
         #[test]
         fn arbitrary_text_never_panics(text: String) {
-            let _ = text.parse::<NodeId>();
+            let _outcome = text.parse::<NodeId>();
         }
     }
 }

@@ -155,8 +155,8 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_text_never_panics(text: String) {
-            let _ = text.parse::<Ticket>();
-            let _ = format!("{PREFIX}{text}").parse::<Ticket>();
+            let _outcome = text.parse::<Ticket>();
+            let _outcome = format!("{PREFIX}{text}").parse::<Ticket>();
         }
     }
 }

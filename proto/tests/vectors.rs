@@ -1,4 +1,6 @@
 //! What OpenSSL, Python, jq, bash and Node made (`vectors/make.py`) must verify here, and nothing near it.
+// Helpers of tests stand outside `#[test]`, where clippy does not recognise them.
+#![allow(clippy::unwrap_used)]
 
 use amesh_proto::canonical::{CanonicalForm, Signable, VerifyError, verify};
 use amesh_proto::key::{AgentKey, KeyAlgorithm, KeyError, PublicKey};

@@ -180,6 +180,6 @@ proptest! {
 
     #[test]
     fn no_bytes_make_the_parser_panic(bytes in any::<Vec<u8>>()) {
-        let _ = parse_object(&bytes);
+        let _outcome = parse_object(&bytes);
     }
 }

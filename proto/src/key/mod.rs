@@ -202,7 +202,10 @@ impl PublicKey {
     /// `SHA256:` and base64: over the raw key for Ed25519, over the DER for the others.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        fingerprint::of(self.raw_ed25519().map_or(self.to_spki_der(), |raw| raw))
+        match self.raw_ed25519() {
+            Some(raw) => fingerprint::of(raw),
+            None => fingerprint::of(self.to_spki_der()),
+        }
     }
 
     /// Whether `text` is a fingerprint of this key in any form in circulation.

@@ -155,9 +155,8 @@ pub const HEADER_LENGTH: usize = 5;
 fn put<T: Serialize>(kind: u8, body: &T, out: &mut Vec<u8>) -> Result<(), FrameError> {
     let start = out.len();
     out.extend_from_slice(&[kind, 0, 0, 0, 0, BODY_VERSION]);
-    let mut grown = match postcard::to_extend(body, std::mem::take(out)) {
-        Ok(grown) => grown,
-        Err(_) => return Err(FrameError::Malformed { kind }),
+    let Ok(mut grown) = postcard::to_extend(body, std::mem::take(out)) else {
+        return Err(FrameError::Malformed { kind });
     };
     let length = grown.len() - start - HEADER_LENGTH;
     let fits = length <= body_limit(kind);

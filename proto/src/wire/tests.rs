@@ -217,9 +217,9 @@ proptest! {
 
     #[test]
     fn an_arbitrary_body_of_any_kind_never_panics(kind: u8, mut body: Vec<u8>) {
-        let _ = Frame::decode(kind, &body);
+        let _outcome = Frame::decode(kind, &body);
         body.insert(0, 1);
-        let _ = Frame::decode(kind, &body);
+        let _outcome = Frame::decode(kind, &body);
     }
 
     #[test]
@@ -229,7 +229,7 @@ proptest! {
         bytes[at] = to;
         let mut decoder = FrameDecoder::default();
         decoder.push(&bytes);
-        let _ = decoder.next_frame();
+        let _outcome = decoder.next_frame();
     }
 
     #[test]

@@ -188,7 +188,7 @@ impl Cache {
                 (!seen.is_empty()).then_some((*node, seen))
             })
             .collect();
-        live.sort_by(|(a, _), (b, _)| a.cmp(b));
+        live.sort_by_key(|(node, _)| *node);
         live
     }
 

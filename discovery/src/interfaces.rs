@@ -4,6 +4,7 @@
 //! so both are compared.
 
 use crate::finder::Event;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Which interfaces discovery looks at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Interfaces {
     /// Interfaces whose names begin with one of these are left alone: containers, bridges and tunnels lead to no LAN.
     pub skip: Vec<String>,

@@ -2,6 +2,7 @@
 //! so that a mistake in ours does not cancel out.
 
 use crate::http::{Http, Reply};
+use crate::node::Node;
 use crate::place::Place;
 use crate::socket::Socket;
 use anyhow::{Context, Result, ensure};
@@ -82,6 +83,14 @@ impl TestAgent {
         let text =
             |field: &str| reply[field].as_str().map(str::to_owned).with_context(|| format!("no {field}"));
         Ok(Self { address: text("address")?, key: text("api_key")?, signing, http })
+    }
+
+    /// The same agent, talking to `node` where that is now.
+    ///
+    /// # Errors
+    /// When the node never started.
+    pub fn at(&self, node: &Node) -> Result<Self> {
+        Ok(Self { http: Http::new(node.place(), node.ready()?.api)?, ..self.clone() })
     }
 
     /// Signs and routes; the raw reply.

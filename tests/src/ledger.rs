@@ -1,10 +1,12 @@
 //! What was sent, what was promised and what arrived; and the verdict on it (DESIGN §1.1, §1.2, §1.7).
 
 use crate::agent::{Letter, Received, TestAgent};
+use crate::wait::wait_until;
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::ops::Add;
 
 /// The books of one lane: one sender, one recipient, one priority.
 #[derive(Debug, Default)]
@@ -16,7 +18,7 @@ pub struct Ledger {
 }
 
 /// The counts of a ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Answered with 2xx.
     pub accepted: usize,
@@ -35,15 +37,17 @@ pub struct Counts {
 }
 
 impl Ledger {
-    /// Sends one letter and books what was answered; no answer is booked, too.
-    pub async fn send(&mut self, from: &TestAgent, to: &TestAgent) {
+    /// Sends one letter and books what was answered; no answer is booked, too. Whether it was accepted.
+    pub async fn send(&mut self, from: &TestAgent, to: &TestAgent) -> bool {
         let subject = format!("letter {:06}", self.sent.len());
         let reply =
             from.route(&Letter::new(&to.address, &subject, "hello")).await.and_then(|reply| reply.ok());
         let status = reply.as_ref().map_or("unanswered", |body| body["status"].as_str().unwrap_or("?"));
         *self.statuses.entry(status.to_owned()).or_default() += 1;
         let id = reply.ok().and_then(|body: Value| Some(body["id"].as_str()?.to_owned()));
+        let accepted = id.is_some();
         self.sent.push((subject, id));
+        accepted
     }
 
     /// Sends `count` letters, one after the other.
@@ -65,6 +69,24 @@ impl Ledger {
     pub async fn collect(&mut self, to: &TestAgent) -> Result<bool> {
         self.receive(&to.take().await?);
         Ok(self.counts().missing == 0)
+    }
+
+    /// Takes the recipient's mail until everything accepted has arrived, and then once more: what comes after that
+    /// would be too much.
+    ///
+    /// # Errors
+    /// When it does not arrive.
+    pub async fn collect_all(&mut self, to: &TestAgent) -> Result<()> {
+        let books = tokio::sync::Mutex::new(&mut *self);
+        wait_until("all accepted mail", || async { books.lock().await.collect(to).await }).await?;
+        self.collect(to).await?;
+        Ok(())
+    }
+
+    /// How many were accepted.
+    #[must_use]
+    pub fn accepted(&self) -> usize {
+        self.sent.iter().filter(|(_, id)| id.is_some()).count()
     }
 
     /// How many were answered with each status.
@@ -127,6 +149,22 @@ impl Ledger {
         );
         ensure!(counts.overtaking == 0, "{story}: mail is out of order: {counts}");
         Ok(counts)
+    }
+}
+
+impl Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            accepted: self.accepted + other.accepted,
+            unanswered: self.unanswered + other.unanswered,
+            arrived: self.arrived + other.arrived,
+            missing: self.missing + other.missing,
+            doubled: self.doubled + other.doubled,
+            overtaking: self.overtaking + other.overtaking,
+            foreign: self.foreign + other.foreign,
+        }
     }
 }
 

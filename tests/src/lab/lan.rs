@@ -71,6 +71,17 @@ impl Host {
         Node::new(&self.name, self.place.clone(), options)
     }
 
+    /// Gives the host another address, as a lease that ran out does.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn move_to(&self, ip: &str) -> Result<()> {
+        let number = self.number;
+        shell(&format!(
+            "ip -n n{number} addr flush dev eth0 scope global && ip -n n{number} addr add {ip}/24 dev eth0"
+        ))
+    }
+
     /// Pulls the cable: both ends see the link go down.
     ///
     /// # Errors

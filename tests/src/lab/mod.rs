@@ -22,6 +22,19 @@ where
     S: FnOnce(Lan) -> F,
     F: Future<Output = Result<()>>,
 {
+    let test = test_name::<S>();
+    play_again(hosts, story, &["--exact", &test, "--nocapture", "--include-ignored"])
+}
+
+/// As [`play`], for a program that is no test: it is run once more with `arguments`.
+///
+/// # Errors
+/// As [`play`].
+pub fn play_again<S, F>(hosts: &[&str], story: S, arguments: &[&str]) -> Result<()>
+where
+    S: FnOnce(Lan) -> F,
+    F: Future<Output = Result<()>>,
+{
     if let Some(played) = std::env::var_os(INSIDE) {
         std::fs::write(played, "played").context("telling that the story is played")?;
         let lan = Lan::build(hosts)?;
@@ -29,40 +42,54 @@ where
         return runtime.block_on(story(lan));
     }
     if let Err(why) = possible() {
-        if std::env::var("AMESH_LAB").is_ok_and(|wish| wish == "require") {
-            return Err(why.context("AMESH_LAB=require, but the LAN lab cannot run here"));
-        }
-        println!("SKIPPED, no LAN lab here: {why:#}");
-        return Ok(());
+        return skip(&why.context("no LAN lab here"));
     }
     crate::binary::amesh()?;
-    run_inside(&test_name::<S>())
+    run_inside(arguments)
+}
+
+/// Says that a test is skipped, and why; with `AMESH_LAB=require`, fails it instead.
+///
+/// # Errors
+/// Where nothing may be skipped.
+pub fn skip(why: &anyhow::Error) -> Result<()> {
+    if std::env::var("AMESH_LAB").is_ok_and(|wish| wish == "require") {
+        bail!("AMESH_LAB=require allows no skipping: {why:#}");
+    }
+    println!("SKIPPED: {why:#}");
+    Ok(())
 }
 
 /// A closure's type is named after the function it is written in: the test.
 fn test_name<S>() -> String {
     let name = std::any::type_name::<S>().replace("::{{closure}}", "");
-    name.split_once("::").map_or(name.clone(), |(_, within_crate)| within_crate.to_owned())
+    match name.split_once("::") {
+        Some((_, within_crate)) => within_crate.to_owned(),
+        None => name,
+    }
 }
 
-fn run_inside(test: &str) -> Result<()> {
+fn run_inside(arguments: &[&str]) -> Result<()> {
     let _slot = slots::take()?;
     // A name that matches no test would pass without playing anything.
     let played = tempfile::NamedTempFile::new()?;
     let mut command = namespaced(&std::env::current_exe()?.to_string_lossy());
-    command.args(["--exact", test, "--nocapture", "--include-ignored"]).env(INSIDE, played.path());
+    command.args(arguments).env(INSIDE, played.path());
     let mut child = command.stdin(Stdio::null()).spawn().context("starting unshare")?;
     let begun = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            ensure!(status.success(), "{test} failed inside the lab ({status}); see above");
-            ensure!(std::fs::metadata(played.path())?.len() > 0, "there is no test called {test}");
+            ensure!(status.success(), "failed inside the lab ({status}); see above");
+            ensure!(
+                std::fs::metadata(played.path())?.len() > 0,
+                "nothing was played: is there a test for {arguments:?}?"
+            );
             return Ok(());
         }
         if begun.elapsed() > STORY_WITHIN {
             child.kill()?;
             child.wait()?;
-            bail!("{test} took more than {STORY_WITHIN:?} inside the lab");
+            bail!("took more than {STORY_WITHIN:?} inside the lab");
         }
         std::thread::sleep(Duration::from_millis(50));
     }

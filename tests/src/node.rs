@@ -1,5 +1,9 @@
 //! A real node: the `amesh` binary as a process, with a data directory of its own.
 
+mod ready;
+
+pub use ready::Ready;
+
 use crate::agent::TestAgent;
 use crate::binary;
 use crate::place::Place;
@@ -7,7 +11,6 @@ use crate::wait::{patience, wait_for};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
@@ -23,17 +26,6 @@ pub struct Node {
     options: Vec<String>,
     running: Option<Child>,
     ready: Option<Ready>,
-}
-
-/// What a node says when it is ready.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ready {
-    /// Where agents connect.
-    pub api: SocketAddr,
-    /// Where nodes connect.
-    pub mesh: SocketAddr,
-    /// Its id.
-    pub node: String,
 }
 
 impl Node {
@@ -293,20 +285,6 @@ impl Drop for Node {
     }
 }
 
-impl Ready {
-    fn parse(line: &str) -> Result<Self> {
-        let field = |name: &str| {
-            let prefix = format!("{name}=");
-            let value = line.split_whitespace().find_map(|word| word.strip_prefix(&prefix));
-            value.with_context(|| format!("no {name} in {line:?}"))
-        };
-        // Several API addresses are separated by commas; the first serves.
-        let api = field("api")?.split(',').next().unwrap_or_default();
-        let api = api.trim_start_matches("http://").trim_end_matches('/');
-        Ok(Self { api: api.parse()?, mesh: field("mesh")?.parse()?, node: field("node")?.to_owned() })
-    }
-}
-
 fn read_lossy(path: &Path) -> String {
     std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
@@ -314,15 +292,3 @@ fn read_lossy(path: &Path) -> String {
 const OUT: &str = "out";
 const LOG: &str = "log";
 const LOG_LINES: usize = 60;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ready_line_is_read() {
-        let line = "amesh ready api=http://127.0.0.1:1,http://[::1]:1 mesh=0.0.0.0:2 host=ann node=12D3";
-        let ready = Ready::parse(line).unwrap();
-        assert_eq!((ready.api.port(), ready.mesh.port(), ready.node.as_str()), (1, 2, "12D3"));
-    }
-}

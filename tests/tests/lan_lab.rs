@@ -29,7 +29,8 @@ async fn all_write_to_all(agents: &[TestAgent]) -> Result<()> {
         let mut from: Vec<String> = agent.take().await?.into_iter().map(|mail| mail.from).collect();
         let mut others: Vec<String> =
             agents.iter().map(|a| a.address.clone()).filter(|a| *a != agent.address).collect();
-        (from.sort(), others.sort());
+        from.sort();
+        others.sort();
         assert_eq!(from, others);
     }
     Ok(())

@@ -1,2 +1,67 @@
 //! Everything that must survive a crash; the only crate that names sled (DESIGN §5).
+//!
+//! Changes are handed to one writer, which commits what has gathered as one transaction, syncs once and then answers
+//! (`commit`). Reads go to the engine from any thread (`store/lookup`). Each tree has one file that owns it (`trees`).
 #![warn(missing_docs)]
+
+mod accept;
+mod agents;
+mod api_keys;
+mod backup;
+mod blob;
+mod body;
+mod change;
+mod codec;
+mod commit;
+mod config;
+mod engine;
+mod error;
+mod expire;
+mod group;
+mod handed;
+mod key;
+mod lanes_in;
+mod load;
+mod mail;
+mod mailbox;
+mod maintain;
+mod messages;
+mod meta;
+mod notice;
+mod outbox;
+mod own_roster;
+mod peers;
+mod pins;
+mod rosters;
+mod seen;
+mod shared;
+mod space;
+mod steady;
+mod store;
+mod tally;
+mod tickets;
+mod trees;
+mod txn;
+mod verify;
+
+pub use agents::{
+    AgentChange, AgentRecord, Delivery, Deregistered, KeyHash, NewAgent, NewKey, RegisterOutcome,
+};
+pub use backup::BackupReport;
+pub use change::Durable;
+pub use config::Config;
+pub use engine::memory::{Fault, MemoryDisk};
+pub use error::{OpenError, StoreError};
+pub use expire::{Expired, Expiring};
+pub use mail::{
+    AgentNo, CommitOutcome, CommitReceipt, Destination, LaneKey, LaneStamp, MailboxEntry, MessageState,
+    MessageStatus, NewMail, Origin, OutboxEntry, Place, Seq, Settlement, Target,
+};
+pub use maintain::{MaintainError, Restored, backup_name, reset, restore, rotate_backups};
+pub use own_roster::OwnRoster;
+pub use peers::PeerRecord;
+pub use rosters::{RosterDelta, StoredRoster};
+pub use space::{Space, SpaceProbe};
+pub use store::{QueueSummary, Stats, Store};
+pub use tickets::{SpendOutcome, TokenHash};
+pub use verify::Report;

@@ -6,10 +6,8 @@ mod endpoint;
 mod error;
 mod files;
 mod identity;
-mod link;
 mod membership;
 mod proof;
-mod roster;
 
 pub use config::Config;
 pub use endpoint::EndpointError;

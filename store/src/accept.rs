@@ -1,0 +1,222 @@
+//! Commits a message to a mailbox or to the outbox: repeats, conflicts, lanes and limits first, then the writes. Called
+//! by the writer for `Store::commit_mail`; everything that needs no order was done by the caller's thread before.
+
+use crate::body::Body;
+use crate::error::StoreError;
+use crate::group::Group;
+use crate::key::short_hash;
+use crate::lanes_in::{self, Arrival, Position};
+use crate::mail::{AgentNo, CommitOutcome, CommitReceipt, MessageState, NewMail, Origin, Place, Seq, Target};
+use crate::messages::{self, IdempotencyHash, SentValue};
+use crate::seen::{self, Known, SeenKey};
+use crate::tally::LaneId;
+use crate::{agents, mailbox, outbox};
+use amesh_proto::address::Address;
+use amesh_proto::id::MessageId;
+use amesh_proto::time::UnixMillis;
+use std::time::Duration;
+
+/// A message with all that can be worked out without the store.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    id: MessageId,
+    to: Address,
+    sender: Option<AgentNo>,
+    system: bool,
+    target: Target,
+    digest: [u8; 32],
+    idempotency: Option<IdempotencyHash>,
+    seen_key: SeenKey,
+    lane: LaneId,
+    arrival: Option<Arrival>,
+    accepted_at: UnixMillis,
+    expires_at: UnixMillis,
+    now: UnixMillis,
+    body: Body,
+}
+
+impl Prepared {
+    pub(crate) fn new(new: NewMail, blobs: bool) -> Result<Self, StoreError> {
+        let NewMail { mail, origin, target, idempotency_key, content_digest, lane: stamp, now } = new;
+        let lane = outbox::lane_of(&mail);
+        let arrival = match (&origin, stamp) {
+            (Origin::Node(node), Some(stamp)) => Some(Arrival { origin: *node, lane, stamp, now }),
+            _ => None,
+        };
+        Ok(Self {
+            sender: if let Origin::Agent(agent) = origin { Some(agent) } else { None },
+            system: origin == Origin::System,
+            digest: content_digest,
+            idempotency: idempotency_key.map(|key| short_hash(&[key.as_bytes()])),
+            seen_key: seen::key_of(&mail),
+            lane,
+            arrival,
+            accepted_at: mail.accepted_at,
+            expires_at: clamped(mail.expires_at, now),
+            body: Body::new(&mail, blobs)?,
+            id: mail.id,
+            to: mail.to,
+            target,
+            now,
+        })
+    }
+
+    /// Bytes that wait in the writer's queue.
+    pub(crate) fn size(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Until nobody can repeat it any more: max(24 h, TTL) + 24 h (DESIGN §5, Clocks).
+    fn forget_at(&self) -> UnixMillis {
+        let ttl = self.expires_at.saturating_since(self.now);
+        self.now.plus(ttl.max(DAY) + DAY)
+    }
+}
+
+/// `expires_at`, but no later than 30 days from now (DESIGN §5, Clocks).
+pub(crate) fn clamped(expires_at: UnixMillis, now: UnixMillis) -> UnixMillis {
+    expires_at.min(now.plus(LONGEST_LIFE))
+}
+
+/// Commits the message, or says why not; anything but `Committed` writes nothing of it.
+pub(crate) fn commit(group: &mut Group<'_>, mail: &Prepared) -> Result<CommitOutcome, StoreError> {
+    let known = look_up(group, mail)?;
+    let position =
+        mail.arrival.as_ref().map(|arrival| lanes_in::position(&group.txn, arrival)).transpose()?;
+    if let Known::Answered(answer) = known {
+        // A repeat that is next in its lane was committed before a restore: the lane still moves on.
+        advance(group, mail, position)?;
+        return Ok(answer);
+    }
+    if let Some(Position::Gap { expected }) = position {
+        return Ok(CommitOutcome::LaneGap { expected });
+    }
+    if !group.room {
+        return Ok(CommitOutcome::DiskFull);
+    }
+    let outcome = match &mail.target {
+        Target::Mailbox { agent, trust } => {
+            to_mailbox(group, mail, *agent, *trust, known == Known::OfAnother)?
+        }
+        Target::Outbox { destination } => to_outbox(group, mail, &outbox::key_of(destination))?,
+    };
+    if let CommitOutcome::Committed { seq, shown_id, queued_at } = &outcome {
+        let receipt = CommitReceipt {
+            seq: *seq,
+            id: mail.id.clone(),
+            shown_id: shown_id.clone(),
+            queued_at: *queued_at,
+        };
+        remember(group, mail, receipt)?;
+        advance(group, mail, position)?;
+    }
+    Ok(outcome)
+}
+
+/// What is known of the message: from its sender's own list, and from the recipient's mailbox.
+fn look_up(group: &Group<'_>, mail: &Prepared) -> Result<Known, StoreError> {
+    if let Some(sender) = mail.sender {
+        let repeat = messages::repeat(&group.txn, sender, &mail.id, mail.idempotency.as_ref(), &mail.digest)?;
+        match (repeat, &mail.target) {
+            (Some(answer), _) => return Ok(Known::Answered(answer)),
+            (None, Target::Outbox { .. }) => return Ok(Known::New),
+            (None, Target::Mailbox { .. }) => {}
+        }
+    }
+    seen::look_up(&group.txn, &mail.seen_key, &mail.digest)
+}
+
+fn to_mailbox(
+    group: &mut Group<'_>,
+    mail: &Prepared,
+    agent: AgentNo,
+    trust: amesh_proto::trust::Trust,
+    id_taken: bool,
+) -> Result<CommitOutcome, StoreError> {
+    if !agents::exists(&group.txn, agent)? {
+        return Ok(CommitOutcome::NoSuchAgent);
+    }
+    if !mailbox::has_room(group, agent, mail.system) {
+        return Ok(CommitOutcome::MailboxFull);
+    }
+    let renamed = if id_taken || mailbox::is_shown(&group.txn, agent, &mail.id)? {
+        Some(mailbox::fresh_id(&group.txn, agent, &mail.seen_key, mail.accepted_at)?)
+    } else {
+        None
+    };
+    let head = mailbox::Head {
+        id: mail.id.clone(),
+        renamed,
+        trust,
+        queued_at: mail.now,
+        expires_at: mail.expires_at,
+        sender: mail.sender,
+        body: mail.body.place(),
+    };
+    let seq = group.next_seq();
+    mailbox::put(group, agent, seq, &head, &mail.body)?;
+    Ok(committed(seq, head.shown_id().clone(), mail.now))
+}
+
+fn to_outbox(
+    group: &mut Group<'_>,
+    mail: &Prepared,
+    destination: &[u8],
+) -> Result<CommitOutcome, StoreError> {
+    if !outbox::has_room(group, destination, mail.sender, mail.size()) {
+        return Ok(CommitOutcome::QueueFull);
+    }
+    let seq = group.next_seq();
+    let head = outbox::Head {
+        id: mail.id.clone(),
+        sender: mail.sender,
+        system: mail.system,
+        lane: mail.lane,
+        number: outbox::next_number(group, destination, &mail.lane, seq),
+        size: u32::try_from(mail.size()).unwrap_or(u32::MAX),
+        queued_at: mail.now,
+        expires_at: mail.expires_at,
+        body: mail.body.place(),
+    };
+    outbox::put(group, destination, seq, &head, &mail.body)?;
+    Ok(committed(seq, mail.id.clone(), mail.now))
+}
+
+/// Remembers the receipt for repeats: by mailbox, and for the sender who may ask.
+fn remember(group: &mut Group<'_>, mail: &Prepared, receipt: CommitReceipt) -> Result<(), StoreError> {
+    let forget_at = mail.forget_at();
+    let place = match &mail.target {
+        Target::Mailbox { agent, .. } => Place::Mailbox(*agent),
+        Target::Outbox { destination } => Place::Outbox(destination.clone()),
+    };
+    if mail.sender.is_none() || matches!(place, Place::Mailbox(_)) {
+        seen::remember(group, &mail.seen_key, receipt.clone(), mail.digest, forget_at)?;
+    }
+    let Some(sender) = mail.sender else { return Ok(()) };
+    let value = SentValue {
+        receipt,
+        to: mail.to.clone(),
+        digest: mail.digest,
+        place,
+        state: MessageState::Queued,
+        changed_at: mail.now,
+        expires_at: mail.expires_at,
+    };
+    messages::record(group, sender, &value, mail.idempotency.as_ref(), forget_at)
+}
+
+fn advance(group: &mut Group<'_>, mail: &Prepared, position: Option<Position>) -> Result<(), StoreError> {
+    match (&mail.arrival, position) {
+        (Some(arrival), Some(Position::Next { first })) => lanes_in::advance(group, arrival, first),
+        _ => Ok(()),
+    }
+}
+
+fn committed(seq: Seq, shown_id: MessageId, queued_at: UnixMillis) -> CommitOutcome {
+    CommitOutcome::Committed { seq, shown_id, queued_at }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// No message lives longer.
+const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -1,0 +1,279 @@
+//! The trees `agents` and `agent_names`: who lives on this node. Every change that others may see also changes the
+//! node's own roster, in the same commit. Used by the node's registry of agents.
+
+use crate::codec::{self, Value};
+use crate::engine::Read;
+use crate::error::StoreError;
+use crate::group::Group;
+use crate::key::Range;
+use crate::mail::{AgentNo, MessageState};
+use crate::own_roster::{self, Face, KeyChange};
+use crate::trees::Tree;
+use crate::{api_keys, mailbox, messages};
+use amesh_proto::address::Address;
+use amesh_proto::key::KeyAlgorithm;
+use amesh_proto::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+
+/// Hash of an API key; the key itself is never stored (KEY-2).
+pub type KeyHash = [u8; 32];
+
+/// How an agent wants its mail (REG-3).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Where mail is posted.
+    pub webhook_url: Option<String>,
+    /// What signs those posts.
+    pub webhook_secret: Option<String>,
+    /// Prefer the socket over the webhook.
+    pub prefer_websocket: bool,
+}
+
+/// An agent to register.
+#[derive(Debug, Clone)]
+pub struct NewAgent {
+    /// Its full address.
+    pub address: Address,
+    /// Its name as it was typed.
+    pub name: String,
+    /// Its tenant as it was typed.
+    pub tenant: String,
+    /// What people call it.
+    pub alias: Option<String>,
+    /// The kind of its key.
+    pub key_algorithm: KeyAlgorithm,
+    /// Its key, SPKI DER.
+    pub public_key_der: Vec<u8>,
+    /// How it wants its mail.
+    pub delivery: Delivery,
+    /// A JSON object of the agent's own.
+    pub metadata: Option<String>,
+    /// The hash of its first API key.
+    pub api_key_hash: KeyHash,
+    /// The time at the node.
+    pub now: UnixMillis,
+}
+
+/// A registered agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentRecord {
+    /// Its number; never given twice.
+    pub no: AgentNo,
+    /// Its full address.
+    pub address: Address,
+    /// Its name as it was typed.
+    pub name: String,
+    /// Its tenant as it was typed.
+    pub tenant: String,
+    /// What people call it.
+    pub alias: Option<String>,
+    /// The kind of its key.
+    pub key_algorithm: KeyAlgorithm,
+    /// Its key, SPKI DER.
+    #[serde(with = "serde_bytes")]
+    pub public_key_der: Vec<u8>,
+    /// How it wants its mail.
+    pub delivery: Delivery,
+    /// A JSON object of the agent's own.
+    pub metadata: Option<String>,
+    /// When it registered.
+    pub registered_at: UnixMillis,
+    /// When this record last changed.
+    pub changed_at: UnixMillis,
+}
+
+impl Value for AgentRecord {
+    const TREE: Tree = Tree::Agents;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Named(pub(crate) AgentNo);
+
+impl Value for Named {
+    const TREE: Tree = Tree::AgentNames;
+}
+
+/// What became of a registration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegisterOutcome {
+    /// The agent is registered, and in the node's roster.
+    Registered(AgentRecord),
+    /// The address belongs to an agent of this node.
+    NameTaken(AgentRecord),
+    /// The address belonged to an agent with another key and is withheld for a while (REG-25).
+    Withheld {
+        /// Until then.
+        until: UnixMillis,
+    },
+}
+
+/// What an agent may change of itself (REG-23). `None` leaves as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AgentChange {
+    /// What people call it.
+    pub alias: Option<Option<String>>,
+    /// How it wants its mail.
+    pub delivery: Option<Delivery>,
+    /// A JSON object of the agent's own.
+    pub metadata: Option<String>,
+}
+
+/// A new key for an agent (KEY-5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewKey {
+    /// Its kind.
+    pub key_algorithm: KeyAlgorithm,
+    /// SPKI DER.
+    pub public_key_der: Vec<u8>,
+    /// Whether the old key must judge no mail any more, whenever it was accepted.
+    pub old_is_compromised: bool,
+}
+
+/// What went with an agent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deregistered {
+    /// Messages that were in its mailbox; those of agents of this node now count as failed.
+    pub mail: u32,
+}
+
+pub(crate) fn register(group: &mut Group<'_>, new: NewAgent) -> Result<RegisterOutcome, StoreError> {
+    if let Some(taken) = by_address(&group.txn, &new.address)? {
+        return Ok(RegisterOutcome::NameTaken(taken));
+    }
+    if let Some(until) = own_roster::withheld_until(&group.txn, &new.address, &new.public_key_der)?
+        && new.now < until
+    {
+        return Ok(RegisterOutcome::Withheld { until });
+    }
+    let record = AgentRecord {
+        no: group.next_agent(),
+        address: new.address,
+        name: new.name,
+        tenant: new.tenant,
+        alias: new.alias,
+        key_algorithm: new.key_algorithm,
+        public_key_der: new.public_key_der,
+        delivery: new.delivery,
+        metadata: new.metadata,
+        registered_at: new.now,
+        changed_at: new.now,
+    };
+    let name_key = record.address.as_str().as_bytes().to_vec();
+    group.txn.put(Tree::AgentNames, name_key, codec::encode(&Named(record.no))?);
+    put(group, &record)?;
+    api_keys::add(group, record.no, new.api_key_hash, None)?;
+    own_roster::show(group, &face_of(&record), KeyChange::Rotated, new.now)?;
+    Ok(RegisterOutcome::Registered(record))
+}
+
+pub(crate) fn update(
+    group: &mut Group<'_>,
+    agent: AgentNo,
+    change: AgentChange,
+    now: UnixMillis,
+) -> Result<AgentRecord, StoreError> {
+    let mut record = require(&group.txn, agent)?;
+    let public = change.alias.as_ref().is_some_and(|alias| *alias != record.alias);
+    if let Some(alias) = change.alias {
+        record.alias = alias;
+    }
+    if let Some(delivery) = change.delivery {
+        record.delivery = delivery;
+    }
+    record.metadata = change.metadata.or(record.metadata);
+    record.changed_at = now;
+    put(group, &record)?;
+    if public {
+        own_roster::show(group, &face_of(&record), KeyChange::Rotated, now)?;
+    }
+    Ok(record)
+}
+
+pub(crate) fn rotate_key(
+    group: &mut Group<'_>,
+    agent: AgentNo,
+    key: NewKey,
+    now: UnixMillis,
+) -> Result<AgentRecord, StoreError> {
+    let mut record = require(&group.txn, agent)?;
+    record.key_algorithm = key.key_algorithm;
+    record.public_key_der = key.public_key_der;
+    record.changed_at = now;
+    put(group, &record)?;
+    let change = if key.old_is_compromised { KeyChange::Compromised } else { KeyChange::Rotated };
+    own_roster::show(group, &face_of(&record), change, now)?;
+    Ok(record)
+}
+
+/// Everything of the agent goes but its tombstone and the mail it sent that still waits (REG-25).
+pub(crate) fn deregister(
+    group: &mut Group<'_>,
+    agent: AgentNo,
+    now: UnixMillis,
+) -> Result<Deregistered, StoreError> {
+    let record = require(&group.txn, agent)?;
+    group.txn.remove(Tree::Agents, agent.0.to_be_bytes().to_vec());
+    group.txn.remove(Tree::AgentNames, record.address.as_str().as_bytes().to_vec());
+    api_keys::revoke_all(group, agent)?;
+    own_roster::bury(group, &record.address, now)?;
+    messages::forget_sender(group, agent)?;
+    let heads = mailbox::take_all(group, agent)?;
+    let mail = u32::try_from(heads.len()).unwrap_or(u32::MAX);
+    for head in heads {
+        let Some(sender) = head.sender else { continue };
+        let detail = "the recipient was deregistered before it took the message".to_owned();
+        let state = MessageState::Failed { code: "recipient_gone".into(), detail };
+        messages::set_state(group, sender, &head.id, state, now)?;
+    }
+    Ok(Deregistered { mail })
+}
+
+pub(crate) fn exists(read: &dyn Read, agent: AgentNo) -> Result<bool, StoreError> {
+    Ok(read.has(Tree::Agents, &agent.0.to_be_bytes())?)
+}
+
+pub(crate) fn by_no(read: &dyn Read, agent: AgentNo) -> Result<Option<AgentRecord>, StoreError> {
+    read.get(Tree::Agents, &agent.0.to_be_bytes())?.map(|bytes| codec::decode(&bytes)).transpose()
+}
+
+pub(crate) fn by_address(read: &dyn Read, address: &Address) -> Result<Option<AgentRecord>, StoreError> {
+    let Some(bytes) = read.get(Tree::AgentNames, address.as_str().as_bytes())? else { return Ok(None) };
+    let Named(agent) = codec::decode(&bytes)?;
+    by_no(read, agent)
+}
+
+pub(crate) fn all(read: &dyn Read) -> Result<Vec<AgentRecord>, StoreError> {
+    let mut records = Vec::new();
+    let mut damage = None;
+    read.scan(Tree::Agents, &Range::ALL, &mut |_, value| match codec::decode(value) {
+        Ok(record) => {
+            records.push(record);
+            ControlFlow::Continue(())
+        }
+        Err(error) => {
+            damage = Some(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    damage.map_or(Ok(records), Err)
+}
+
+pub(crate) fn require(read: &dyn Read, agent: AgentNo) -> Result<AgentRecord, StoreError> {
+    by_no(read, agent)?.ok_or(StoreError::NoSuchAgent)
+}
+
+fn put(group: &mut Group<'_>, record: &AgentRecord) -> Result<(), StoreError> {
+    let key = record.no.0.to_be_bytes().to_vec();
+    group.txn.put(Tree::Agents, key, codec::encode(record)?);
+    Ok(())
+}
+
+fn face_of(record: &AgentRecord) -> Face<'_> {
+    Face {
+        address: &record.address,
+        key_algorithm: record.key_algorithm,
+        public_key: &record.public_key_der,
+        alias: record.alias.as_deref(),
+    }
+}

@@ -1,0 +1,101 @@
+//! The tree `api_keys`: which agent an API key opens, by the key's hash (KEY-1…4). Used by the node's registry of agents.
+
+use crate::agents::{self, AgentRecord, KeyHash};
+use crate::codec::{self, Value};
+use crate::engine::Read;
+use crate::error::StoreError;
+use crate::group::Group;
+use crate::key::Range;
+use crate::mail::AgentNo;
+use crate::trees::Tree;
+use amesh_proto::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+
+/// One API key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ApiKey {
+    pub(crate) agent: AgentNo,
+    /// From then on it opens nothing.
+    pub(crate) valid_until: Option<UnixMillis>,
+}
+
+impl Value for ApiKey {
+    const TREE: Tree = Tree::ApiKeys;
+}
+
+/// Adds a key. With `others_until` the agent's other keys end then, at the latest (KEY-3).
+pub(crate) fn add(
+    group: &mut Group<'_>,
+    agent: AgentNo,
+    hash: KeyHash,
+    others_until: Option<UnixMillis>,
+) -> Result<(), StoreError> {
+    if let Some(until) = others_until {
+        for (hash, key) in of_agent(&group.txn, agent)? {
+            let valid_until = Some(key.valid_until.map_or(until, |before| before.min(until)));
+            let key = ApiKey { valid_until, ..key };
+            group.txn.put(Tree::ApiKeys, hash, codec::encode(&key)?);
+        }
+    }
+    let key = ApiKey { agent, valid_until: None };
+    group.txn.put(Tree::ApiKeys, hash.to_vec(), codec::encode(&key)?);
+    Ok(())
+}
+
+/// Ends every key of an agent at once (KEY-4). Returns how many.
+pub(crate) fn revoke_all(group: &mut Group<'_>, agent: AgentNo) -> Result<u32, StoreError> {
+    let keys = of_agent(&group.txn, agent)?;
+    let count = u32::try_from(keys.len()).unwrap_or(u32::MAX);
+    for (hash, _) in keys {
+        group.txn.remove(Tree::ApiKeys, hash);
+    }
+    Ok(count)
+}
+
+/// Removes the keys that ended. Returns how many.
+pub(crate) fn expire(group: &mut Group<'_>, now: UnixMillis) -> Result<u32, StoreError> {
+    let ended = select(&group.txn, &|key| key.valid_until.is_some_and(|until| until <= now))?;
+    let count = u32::try_from(ended.len()).unwrap_or(u32::MAX);
+    for (hash, _) in ended {
+        group.txn.remove(Tree::ApiKeys, hash);
+    }
+    Ok(count)
+}
+
+/// Whose key it is, while it is valid.
+pub(crate) fn agent_of(
+    read: &dyn Read,
+    hash: &KeyHash,
+    now: UnixMillis,
+) -> Result<Option<AgentRecord>, StoreError> {
+    let Some(bytes) = read.get(Tree::ApiKeys, hash)? else { return Ok(None) };
+    let key: ApiKey = codec::decode(&bytes)?;
+    if key.valid_until.is_some_and(|until| until <= now) {
+        return Ok(None);
+    }
+    agents::by_no(read, key.agent)
+}
+
+fn of_agent(read: &dyn Read, agent: AgentNo) -> Result<Vec<(Vec<u8>, ApiKey)>, StoreError> {
+    select(read, &|key| key.agent == agent)
+}
+
+/// A walk over all keys: they are few, and change rarely.
+fn select(read: &dyn Read, wanted: &dyn Fn(&ApiKey) -> bool) -> Result<Vec<(Vec<u8>, ApiKey)>, StoreError> {
+    let mut keys = Vec::new();
+    let mut damage = None;
+    read.scan(Tree::ApiKeys, &Range::ALL, &mut |hash, value| match codec::decode(value) {
+        Ok(key) => {
+            if wanted(&key) {
+                keys.push((hash.to_vec(), key));
+            }
+            ControlFlow::Continue(())
+        }
+        Err(error) => {
+            damage = Some(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    damage.map_or(Ok(keys), Err)
+}

@@ -1,0 +1,223 @@
+//! The one writer: gathers changes, applies them to one transaction, commits, syncs, and only then answers (DESIGN §5).
+//! Started by `store`; runs on its own thread because it blocks on the disk.
+
+use crate::backup::{self, BackupReport};
+use crate::blob::Blobs;
+use crate::change::{Answer, Change, Reply, send};
+use crate::config::{GROUP_BYTES, GROUP_CHANGES};
+use crate::engine::Engine;
+use crate::error::StoreError;
+use crate::group::Group;
+use crate::load;
+use crate::meta::Counters;
+use crate::shared::{Shared, as_read};
+use crate::space::Room;
+use crate::txn::Txn;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// What the writer is asked for.
+pub(crate) enum Job {
+    Change(Change),
+    /// A consistent copy of everything committed before it.
+    Backup(PathBuf, Reply<BackupReport>),
+    /// Deletes bodies that no message names.
+    Sweep(Reply<u64>),
+    /// Everything before it is answered, then the writer ends.
+    Close(Reply<()>),
+}
+
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    queue: Receiver<Job>,
+    counters: Counters,
+    blobs: Blobs,
+    room: Room,
+    written: u64,
+}
+
+/// What ended the gathering of a group.
+enum Then {
+    Wait,
+    Barrier(Job),
+    End,
+}
+
+impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>, queue: Receiver<Job>, counters: Counters, room: Room) -> Self {
+        let blobs = Blobs::in_dir(shared.bodies.clone());
+        Self { shared, queue, counters, blobs, room, written: 0 }
+    }
+
+    /// Runs until the store is closed or nobody has it any more.
+    pub(crate) fn run(mut self) {
+        while let Ok(first) = self.queue.recv() {
+            let (changes, then) = self.gather(first);
+            self.commit(changes);
+            match then {
+                Then::Wait => {}
+                Then::Barrier(job) => {
+                    if self.barrier(job) {
+                        return;
+                    }
+                }
+                Then::End => break,
+            }
+        }
+        self.close_engine();
+    }
+
+    /// The first change and all that wait behind it, up to a group's bounds or a barrier.
+    fn gather(&self, first: Job) -> (Vec<Change>, Then) {
+        let mut changes = Vec::new();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(job) = next.take() {
+            match job {
+                Job::Change(change) => {
+                    let size = change.size();
+                    self.shared.queued_bytes.fetch_sub(size, Ordering::AcqRel);
+                    bytes += size;
+                    changes.push(change);
+                }
+                barrier => return (changes, Then::Barrier(barrier)),
+            }
+            if changes.len() >= GROUP_CHANGES || bytes >= GROUP_BYTES {
+                break;
+            }
+            next = match self.queue.try_recv() {
+                Ok(job) => Some(job),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Disconnected) => return (changes, Then::End),
+            };
+        }
+        (changes, Then::Wait)
+    }
+
+    /// Commits one group and answers it. After a failure nobody is told of success, and the engine is opened anew.
+    fn commit(&mut self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        let mut answers = Vec::with_capacity(changes.len());
+        let result = self.commit_to_engine(changes, &mut answers);
+        for answer in answers {
+            answer(result.clone());
+        }
+        if let Err(error) = result {
+            tracing::error!(%error, "the store failed; opening it again");
+            self.reopen();
+        }
+    }
+
+    fn commit_to_engine(
+        &mut self,
+        changes: Vec<Change>,
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), StoreError> {
+        let shared = self.shared.clone();
+        let engine = shared.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(engine) = engine.as_deref() else {
+            let error = StoreError::Failed { reason: "the store is not open".into() };
+            changes.into_iter().for_each(|change| change.refuse(error.clone()));
+            return Err(error);
+        };
+        let room = self.room.has(std::mem::take(&mut self.written));
+        let txn = Txn::new(as_read(engine));
+        let mut group = Group::new(txn, &mut self.counters, &shared.config, &self.blobs, &shared.tally, room);
+        answers.extend(changes.into_iter().map(|change| change.apply(&mut group)));
+        let txn = group.finish()?;
+        if !txn.is_empty() {
+            self.written += txn.bytes() as u64;
+            self.blobs.sync()?;
+            write(&shared, engine, txn)?;
+            shared.set_durable(self.counters.next_seq);
+        }
+        Ok(())
+    }
+
+    /// Does what needs every change before it on disk. Says whether the writer ends.
+    fn barrier(&mut self, job: Job) -> bool {
+        let shared = self.shared.clone();
+        match job {
+            Job::Change(change) => self.commit(vec![change]),
+            Job::Backup(path, reply) => {
+                let report =
+                    shared.read(|read| backup::write(read, shared.bodies(), &path).map_err(StoreError::from));
+                send(reply, report);
+            }
+            Job::Sweep(reply) => send(reply, shared.read(|read| self.blobs.sweep(read))),
+            Job::Close(reply) => {
+                self.close_engine();
+                send(reply, Ok(()));
+                return true;
+            }
+        }
+        false
+    }
+
+    fn close_engine(&self) {
+        let engine = self.shared.engine.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(engine) = engine {
+            load::write_mark(&self.shared, self.counters.next_seq);
+            drop(engine);
+        }
+    }
+
+    /// sled's handle stays poisoned after an error: it is dropped and opened again, as often as it takes. What is
+    /// asked for meanwhile fails.
+    fn reopen(&mut self) {
+        drop(self.shared.engine.write().unwrap_or_else(PoisonError::into_inner).take());
+        loop {
+            match load::reopen(&self.shared) {
+                Ok(counters) => {
+                    self.counters = counters;
+                    tracing::info!("the store is open again");
+                    return;
+                }
+                Err(error) => tracing::warn!(%error, "the store does not open again yet"),
+            }
+            match self.queue.recv_timeout(REOPEN_PAUSE) {
+                Ok(job) => {
+                    if self.refuse(job) {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn refuse(&self, job: Job) -> bool {
+        let error = StoreError::Failed { reason: "the store is being opened again".into() };
+        match job {
+            Job::Change(change) => {
+                self.shared.queued_bytes.fetch_sub(change.size(), Ordering::AcqRel);
+                change.refuse(error);
+            }
+            Job::Backup(_, reply) => send(reply, Err(error)),
+            Job::Sweep(reply) => send(reply, Err(error)),
+            Job::Close(reply) => {
+                send(reply, Ok(()));
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// One transaction, one flush, one sync.
+fn write(shared: &Shared, engine: &dyn Engine, txn: Txn<'_>) -> Result<(), StoreError> {
+    let unsettled = shared.settled.write().unwrap_or_else(PoisonError::into_inner);
+    engine.commit(txn.into_writes())?;
+    engine.sync()?;
+    drop(unsettled);
+    Ok(())
+}
+
+/// Between attempts to open the engine again.
+const REOPEN_PAUSE: Duration = Duration::from_secs(1);

@@ -1,0 +1,289 @@
+//! The trees `outbox` and `lanes_out`: mail that leaves this node, in numbered lanes, until its carrier settles it.
+//! Lanes are numbered by the writer; a lane with nothing waiting is forgotten and begins anew at its sequence number,
+//! which is beyond every number it used before.
+
+use crate::body::{Body, BodyPlace};
+use crate::codec::{self, Value, damaged};
+use crate::engine::Read;
+use crate::error::StoreError;
+use crate::expire::Kind;
+use crate::group::Group;
+use crate::key::{Range, join, last_number, short_hash, with_number};
+use crate::mail::{AgentNo, Destination, LaneKey, MessageState, OutboxEntry, Seq, Settlement};
+use crate::tally::{LaneAfter, LaneId, Queue, Tally, Waiting};
+use crate::trees::Tree;
+use crate::{messages, notice};
+use amesh_proto::id::MessageId;
+use amesh_proto::message::Mail;
+use amesh_proto::node_id::NodeId;
+use amesh_proto::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// What stands before a message's body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) id: MessageId,
+    pub(crate) sender: Option<AgentNo>,
+    pub(crate) system: bool,
+    pub(crate) lane: LaneId,
+    pub(crate) number: u64,
+    pub(crate) size: u32,
+    pub(crate) queued_at: UnixMillis,
+    pub(crate) expires_at: UnixMillis,
+    pub(crate) body: BodyPlace,
+}
+
+impl Value for Head {
+    const TREE: Tree = Tree::Outbox;
+}
+
+impl Head {
+    fn waiting(&self, seq: Seq) -> Waiting {
+        Waiting { seq, lane: self.lane, number: self.number, size: self.size, sender: self.sender }
+    }
+}
+
+/// The last number of a lane whose highest message left before others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LastNumber(pub(crate) u64);
+
+impl Value for LastNumber {
+    const TREE: Tree = Tree::LanesOut;
+}
+
+pub(crate) fn lane_of(mail: &Mail) -> LaneId {
+    short_hash(&[
+        mail.from.as_str().as_bytes(),
+        mail.to.as_str().as_bytes(),
+        mail.priority.as_str().as_bytes(),
+    ])
+}
+
+/// The first part of every key of a destination.
+pub(crate) fn key_of(destination: &Destination) -> Vec<u8> {
+    match destination {
+        Destination::Node(node) => join(b"n", node.as_bytes()),
+        Destination::Provider(domain) => [b"p", domain.as_bytes(), b"\0"].concat(),
+    }
+}
+
+/// The destination of a key.
+pub(crate) fn destination_of(key: &[u8]) -> Result<Destination, StoreError> {
+    let parsed = match key.split_first() {
+        Some((b'n', node)) => node.first_chunk().map(|bytes| Destination::Node(NodeId::from_bytes(*bytes))),
+        Some((b'p', rest)) => rest
+            .split(|byte| *byte == 0)
+            .next()
+            .and_then(|domain| std::str::from_utf8(domain).ok())
+            .map(|domain| Destination::Provider(domain.to_owned())),
+        _ => None,
+    };
+    parsed.ok_or_else(|| damaged(Tree::Outbox))
+}
+
+/// Whether there is room for one more (DESIGN §3, Links).
+pub(crate) fn has_room(group: &Group<'_>, destination: &[u8], sender: Option<AgentNo>, size: usize) -> bool {
+    let tally = group.tally();
+    let Some(queue) = tally.queue(destination) else { return true };
+    let bytes = queue.bytes.saturating_add(size as u64);
+    queue.count < group.config.outbox_messages
+        && bytes <= u64::from(group.config.outbox_mib) << 20
+        && sender.is_none_or(|agent| queue.of_agent(agent) < group.config.outbox_per_agent)
+}
+
+/// The number that the next message of a lane gets.
+pub(crate) fn next_number(group: &Group<'_>, destination: &[u8], lane: &LaneId, seq: Seq) -> u64 {
+    group.tally().queue(destination).and_then(|queue| queue.next_number(lane)).unwrap_or(seq.0)
+}
+
+/// Puts a message in; the caller has checked everything.
+pub(crate) fn put(
+    group: &mut Group<'_>,
+    destination: &[u8],
+    seq: Seq,
+    head: &Head,
+    body: &Body,
+) -> Result<(), StoreError> {
+    let value = body.store(group, head)?;
+    let key = with_number(destination, seq.0);
+    group.txn.put(Tree::Outbox, key.clone(), value);
+    group.due.add(head.expires_at, Kind::Outbox, key);
+    group.tally_mut().add_waiting(destination, head.waiting(seq));
+    Ok(())
+}
+
+/// Ends messages. What is not there (any more) is passed over: carriers may settle twice.
+pub(crate) fn settle(
+    group: &mut Group<'_>,
+    destination: &[u8],
+    settlements: Vec<(Seq, Settlement)>,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    for (seq, settlement) in settlements {
+        settle_one(group, destination, seq, settlement, now)?;
+    }
+    Ok(())
+}
+
+fn settle_one(
+    group: &mut Group<'_>,
+    destination: &[u8],
+    seq: Seq,
+    settlement: Settlement,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    let Some(head) = take(group, destination, seq)? else { return Ok(()) };
+    let (state, notice) = match settlement {
+        Settlement::Delivered { basis } => (MessageState::Delivered { basis }, None),
+        Settlement::Refused { code, detail, notice } => (MessageState::Failed { code, detail }, notice),
+        Settlement::Expired { notice } => (expired(), notice),
+        Settlement::Dropped => (dropped(), None),
+    };
+    let Some(sender) = head.sender else { return Ok(()) };
+    messages::set_state(group, sender, &head.id, state, now)?;
+    match notice {
+        // Never about a `system` message (DESIGN §1.9).
+        Some(notice) if !head.system => notice::put(group, sender, &notice, now),
+        _ => Ok(()),
+    }
+}
+
+/// Takes a message out, keeping its lane's numbers in order.
+fn take(group: &mut Group<'_>, destination: &[u8], seq: Seq) -> Result<Option<Head>, StoreError> {
+    let key = with_number(destination, seq.0);
+    let Some(value) = group.txn.get(Tree::Outbox, &key)? else { return Ok(None) };
+    let (head, _) = codec::decode_prefix::<Head>(&value)?;
+    head.body.release(group)?;
+    group.txn.remove(Tree::Outbox, key);
+    let lane_key = join(destination, &head.lane);
+    let after = group.tally_mut().remove_waiting(destination, head.waiting(seq));
+    match after {
+        LaneAfter::Plain => {}
+        LaneAfter::Remember(last) => {
+            group.txn.put(Tree::LanesOut, lane_key, codec::encode(&LastNumber(last))?);
+        }
+        LaneAfter::Empty => {
+            if group.txn.has(Tree::LanesOut, &lane_key)? {
+                group.txn.remove(Tree::LanesOut, lane_key);
+            }
+        }
+    }
+    Ok(Some(head))
+}
+
+/// Up to `limit` messages with `after < seq <= until`, oldest first. Their floors are still their own numbers.
+pub(crate) fn entries(
+    read: &dyn Read,
+    blobs: Option<&Path>,
+    destination: &[u8],
+    (after, until): (Seq, Seq),
+    limit: usize,
+) -> Result<Vec<(LaneId, OutboxEntry)>, StoreError> {
+    let range = Range::numbers(destination, after.0.saturating_add(1), until.0.saturating_add(1));
+    if limit == 0 || after >= until {
+        return Ok(Vec::new());
+    }
+    let mut entries = Vec::new();
+    let mut damage = None;
+    read.scan(Tree::Outbox, &range, &mut |key, value| {
+        match entry_of(key, value, blobs) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => damage = Some(error),
+        }
+        if damage.is_some() || entries.len() >= limit {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    damage.map_or(Ok(entries), Err)
+}
+
+/// Adds the lanes' floors. One that rose since the entries were read never passes an entry's own number.
+pub(crate) fn with_floors(entries: Vec<(LaneId, OutboxEntry)>, queue: Option<&Queue>) -> Vec<OutboxEntry> {
+    let floor = |lane: &LaneId| queue.and_then(|queue| queue.floor(lane));
+    entries
+        .into_iter()
+        .map(|(lane, entry)| {
+            let floor = floor(&lane).map_or(entry.number, |floor| floor.min(entry.number));
+            OutboxEntry { floor, ..entry }
+        })
+        .collect()
+}
+
+pub(crate) fn entry_of(
+    key: &[u8],
+    value: &[u8],
+    blobs: Option<&Path>,
+) -> Result<(LaneId, OutboxEntry), StoreError> {
+    let (head, rest) = codec::decode_prefix::<Head>(value)?;
+    let mail = head.body.read(Tree::Outbox, rest, blobs)?;
+    let lane = LaneKey { sender: mail.from.clone(), recipient: mail.to.clone(), class: mail.priority };
+    let entry = OutboxEntry {
+        seq: Seq(last_number(Tree::Outbox, key)?),
+        mail,
+        lane,
+        number: head.number,
+        floor: head.number,
+        sender: head.sender,
+        system: head.system,
+        queued_at: head.queued_at,
+        expires_at: head.expires_at,
+    };
+    Ok((head.lane, entry))
+}
+
+/// Counts every message and finds every lane; at open.
+pub(crate) fn count(read: &dyn Read, tally: &mut Tally) -> Result<(), StoreError> {
+    each_head(read, &mut |destination, seq, head| tally.add_waiting(destination, head.waiting(seq)))?;
+    let mut damage = None;
+    read.scan(Tree::LanesOut, &Range::ALL, &mut |key, value| match (
+        codec::decode::<LastNumber>(value),
+        key.split_last_chunk(),
+    ) {
+        (Ok(last), Some((destination, lane))) => {
+            tally.remember_last(destination, lane, last.0);
+            ControlFlow::Continue(())
+        }
+        _ => {
+            damage = Some(damaged(Tree::LanesOut));
+            ControlFlow::Break(())
+        }
+    })?;
+    damage.map_or(Ok(()), Err)
+}
+
+/// Calls for every message with its destination's key.
+pub(crate) fn each_head(read: &dyn Read, visit: &mut dyn FnMut(&[u8], Seq, &Head)) -> Result<(), StoreError> {
+    let mut damage = None;
+    read.scan(Tree::Outbox, &Range::ALL, &mut |key, value| match (
+        key.split_last_chunk(),
+        codec::decode_prefix::<Head>(value),
+    ) {
+        (Some((destination, seq)), Ok((head, _))) => {
+            visit(destination, Seq(u64::from_be_bytes(*seq)), &head);
+            ControlFlow::Continue(())
+        }
+        _ => {
+            damage = Some(damaged(Tree::Outbox));
+            ControlFlow::Break(())
+        }
+    })?;
+    damage.map_or(Ok(()), Err)
+}
+
+pub(crate) fn expired() -> MessageState {
+    MessageState::Failed {
+        code: "expired".into(),
+        detail: "the message expired before it was delivered".into(),
+    }
+}
+
+fn dropped() -> MessageState {
+    MessageState::Failed {
+        code: "dropped".into(),
+        detail: "the owner of the node dropped the message".into(),
+    }
+}

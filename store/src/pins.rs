@@ -1,0 +1,49 @@
+//! The tree `pins`: what the owner decided by hand, as named texts: trusted keys, renamed agents, federation allowances.
+//! Used by the node's directory and federation.
+
+use crate::codec::{self, Value};
+use crate::engine::Read;
+use crate::error::StoreError;
+use crate::group::Group;
+use crate::key::Range;
+use crate::trees::Tree;
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PinValue(pub(crate) String);
+
+impl Value for PinValue {
+    const TREE: Tree = Tree::Pins;
+}
+
+/// Sets or, with `None`, removes a pin.
+pub(crate) fn set(group: &mut Group<'_>, name: &str, value: Option<String>) -> Result<(), StoreError> {
+    let key = name.as_bytes().to_vec();
+    match value {
+        Some(value) => group.txn.put(Tree::Pins, key, codec::encode(&PinValue(value))?),
+        None => group.txn.remove(Tree::Pins, key),
+    }
+    Ok(())
+}
+
+/// Every pin whose name begins with `prefix`, by name.
+pub(crate) fn with_prefix(read: &dyn Read, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+    let mut pins = Vec::new();
+    let mut damage = None;
+    read.scan(
+        Tree::Pins,
+        &Range::prefix(prefix.as_bytes()),
+        &mut |key, value| match codec::decode::<PinValue>(value) {
+            Ok(value) => {
+                pins.push((String::from_utf8_lossy(key).into_owned(), value.0));
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                damage = Some(error);
+                ControlFlow::Break(())
+            }
+        },
+    )?;
+    damage.map_or(Ok(pins), Err)
+}

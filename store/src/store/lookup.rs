@@ -1,0 +1,243 @@
+//! The calls that read. They never wait for the writer, and show no mail that is not durable.
+
+use super::Store;
+use crate::agents::{self, AgentRecord, KeyHash};
+use crate::error::StoreError;
+use crate::expire::{self, Expiring};
+use crate::mail::{AgentNo, Destination, MailboxEntry, MessageStatus, OutboxEntry, Seq};
+use crate::meta::{Counters, LastTime};
+use crate::own_roster::{self, OwnRoster};
+use crate::peers::{self, PeerRecord};
+use crate::rosters::{self, StoredRoster};
+use crate::verify::{self, Report};
+use crate::{api_keys, mailbox, messages, outbox, pins};
+use amesh_proto::address::Address;
+use amesh_proto::id::MessageId;
+use amesh_proto::node_id::NodeId;
+use amesh_proto::time::UnixMillis;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+/// How much waits for one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueSummary {
+    /// For whom.
+    pub destination: Destination,
+    /// Messages.
+    pub count: u32,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Figures for `status` and `doctor`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Agents registered here.
+    pub agents: u64,
+    /// Messages in their mailboxes.
+    pub mailbox_messages: u64,
+    /// Messages waiting to leave.
+    pub outbox_messages: u64,
+    /// Bytes of the database file; it never shrinks, but space in it is reused.
+    pub disk_bytes: u64,
+    /// Whether the store is open; after a failure it is not, until it opens again.
+    pub open: bool,
+}
+
+impl Store {
+    /// Up to `limit` messages after the cursor, oldest first. Entries past `expires_at` are listed until `expire` runs.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn pending(
+        &self,
+        agent: AgentNo,
+        after: Option<Seq>,
+        limit: usize,
+    ) -> Result<Vec<MailboxEntry>, StoreError> {
+        let span = (after.unwrap_or(Seq(0)), self.shared().durable());
+        self.shared().read(|read| mailbox::pending(read, self.shared().bodies(), agent, span, limit))
+    }
+
+    /// Messages in a mailbox.
+    #[must_use]
+    pub fn pending_count(&self, agent: AgentNo) -> u32 {
+        self.shared().tally().mailbox(agent).total
+    }
+
+    /// The message that a mailbox shows under this id.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn entry(&self, agent: AgentNo, id: &MessageId) -> Result<Option<MailboxEntry>, StoreError> {
+        let durable = self.shared().durable();
+        let entry = self.shared().read(|read| mailbox::entry(read, self.shared().bodies(), agent, id))?;
+        Ok(entry.filter(|entry| entry.seq <= durable))
+    }
+
+    /// Up to `limit` messages for a destination after the cursor, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn outbox(
+        &self,
+        destination: &Destination,
+        after: Option<Seq>,
+        limit: usize,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
+        let key = outbox::key_of(destination);
+        let span = (after.unwrap_or(Seq(0)), self.shared().durable());
+        let entries =
+            self.shared().read(|read| outbox::entries(read, self.shared().bodies(), &key, span, limit))?;
+        Ok(outbox::with_floors(entries, self.shared().tally().queue(&key)))
+    }
+
+    /// Messages waiting for a destination.
+    #[must_use]
+    pub fn outbox_len(&self, destination: &Destination) -> u32 {
+        self.shared().tally().queue(&outbox::key_of(destination)).map_or(0, |queue| queue.count)
+    }
+
+    /// Every destination for which mail waits.
+    #[must_use]
+    pub fn outbox_destinations(&self) -> Vec<QueueSummary> {
+        let tally = self.shared().tally();
+        let summary = |(key, queue): (&[u8], &crate::tally::Queue)| {
+            let destination = outbox::destination_of(key).ok()?;
+            Some(QueueSummary { destination, count: queue.count, bytes: queue.bytes })
+        };
+        tally.destinations().filter_map(summary).collect()
+    }
+
+    /// What became of a message that an agent of this node sent.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn message_status(
+        &self,
+        sender: AgentNo,
+        id: &MessageId,
+    ) -> Result<Option<MessageStatus>, StoreError> {
+        let durable = self.shared().durable();
+        let status = self.shared().read(|read| messages::status(read, sender, id))?;
+        Ok(status.filter(|status| status.receipt.seq <= durable))
+    }
+
+    /// Messages due by `now` whose senders live here and need a notice; hand the notices to `expire`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn expiring(&self, now: UnixMillis, limit: usize) -> Result<Vec<Expiring>, StoreError> {
+        self.shared().read(|read| expire::expiring(read, self.shared().bodies(), now, limit))
+    }
+
+    /// An agent by number.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn agent(&self, agent: AgentNo) -> Result<Option<AgentRecord>, StoreError> {
+        self.shared().read(|read| agents::by_no(read, agent))
+    }
+
+    /// An agent by address.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn agent_by_address(&self, address: &Address) -> Result<Option<AgentRecord>, StoreError> {
+        self.shared().read(|read| agents::by_address(read, address))
+    }
+
+    /// The agent that an API key opens now.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn agent_by_key_hash(
+        &self,
+        hash: &KeyHash,
+        now: UnixMillis,
+    ) -> Result<Option<AgentRecord>, StoreError> {
+        self.shared().read(|read| api_keys::agent_of(read, hash, now))
+    }
+
+    /// Every agent of this node.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn all_agents(&self) -> Result<Vec<AgentRecord>, StoreError> {
+        self.shared().read(agents::all)
+    }
+
+    /// The node's own roster, tombstones and retired keys included. Waits for a commit under way: what is published
+    /// must never be taken back.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn own_roster(&self) -> Result<OwnRoster, StoreError> {
+        self.shared().read_settled(|read| {
+            let version = Counters::read(read)?.roster_version;
+            Ok(OwnRoster { version, entries: own_roster::all(read)? })
+        })
+    }
+
+    /// Another node's roster.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn roster(&self, node: &NodeId) -> Result<Option<StoredRoster>, StoreError> {
+        self.shared().read_settled(|read| rosters::of(read, node))
+    }
+
+    /// Every other node's roster.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn all_rosters(&self) -> Result<Vec<StoredRoster>, StoreError> {
+        self.shared().read_settled(rosters::all)
+    }
+
+    /// Every remembered peer.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn peers(&self) -> Result<Vec<PeerRecord>, StoreError> {
+        self.shared().read(peers::all)
+    }
+
+    /// Every decision of the owner whose name begins with `prefix`, by name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn pins(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        self.shared().read(|read| pins::with_prefix(read, prefix))
+    }
+
+    /// Grows with every restore and reset; lane numbers count within it.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.shared().generation.load(Ordering::Acquire)
+    }
+
+    /// Walks every tree, decodes every value, checks every reference between trees. Commits wait meanwhile.
+    ///
+    /// # Errors
+    /// When the store cannot be read at all; what is wrong in it is in the report.
+    pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Report, StoreError> {
+        self.shared().read_settled(|read| verify::verify(read, self.shared().bodies(), progress))
+    }
+
+    /// Figures for `status` and `doctor`.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let (mailbox_messages, outbox_messages) = self.shared().tally().totals();
+        let engine = self.shared().engine.read().unwrap_or_else(PoisonError::into_inner);
+        let disk_bytes = engine.as_deref().map_or(0, crate::engine::Engine::size_on_disk);
+        let open = engine.is_some();
+        drop(engine);
+        let agents = self.all_agents().map_or(0, |agents| agents.len() as u64);
+        Stats { agents, mailbox_messages, outbox_messages, disk_bytes, open }
+    }
+
+    pub(super) fn last_time(&self) -> Result<Option<UnixMillis>, StoreError> {
+        Ok(self.shared().read(LastTime::read)?.map(|last| UnixMillis(last.0)))
+    }
+}

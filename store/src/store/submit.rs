@@ -1,0 +1,185 @@
+//! The calls that write.
+
+use super::{Store, channel};
+use crate::accept::Prepared;
+use crate::agents::{AgentChange, AgentRecord, Deregistered, KeyHash, NewAgent, NewKey, RegisterOutcome};
+use crate::backup::BackupReport;
+use crate::change::{Change, Durable, Reply};
+use crate::commit::Job;
+use crate::config::QUEUE_BYTES;
+use crate::error::StoreError;
+use crate::expire::Expired;
+use crate::mail::{AgentNo, CommitOutcome, Destination, NewMail, Seq, Settlement};
+use crate::peers::PeerRecord;
+use crate::rosters::RosterDelta;
+use crate::tickets::{SpendOutcome, TokenHash};
+use amesh_proto::id::MessageId;
+use amesh_proto::message::Mail;
+use amesh_proto::node_id::NodeId;
+use amesh_proto::roster::{HomeStatement, RosterHead};
+use amesh_proto::time::UnixMillis;
+use std::path::Path;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+impl Store {
+    /// Commits a message to a mailbox or to the outbox.
+    pub fn commit_mail(&self, new: NewMail) -> Durable<CommitOutcome> {
+        match Prepared::new(new, self.shared().bodies().is_some()) {
+            Ok(prepared) => self.submit(|reply| Change::CommitMail(Box::new(prepared), reply)),
+            Err(error) => Durable::refused(error),
+        }
+    }
+
+    /// Removes what its owner has, by shown id. Gives the ids that were there.
+    pub fn acknowledge(&self, agent: AgentNo, ids: Vec<MessageId>) -> Durable<Vec<MessageId>> {
+        self.submit(|reply| Change::Acknowledge(agent, ids, reply))
+    }
+
+    /// Notes what the recipient was given: it no longer counts as new, and stays until acknowledged.
+    pub fn mark_handed_out(&self, agent: AgentNo, seqs: Vec<Seq>) -> Durable<()> {
+        self.submit(|reply| Change::MarkHandedOut(agent, seqs, reply))
+    }
+
+    /// Ends messages of the outbox; what is not there (any more) is passed over. Refused and expired ones put their
+    /// notice into the sender's mailbox in the same commit.
+    pub fn settle(
+        &self,
+        destination: &Destination,
+        settlements: Vec<(Seq, Settlement)>,
+        now: UnixMillis,
+    ) -> Durable<()> {
+        self.submit(|reply| Change::Settle(destination.clone(), settlements, now, reply))
+    }
+
+    /// Ends what is due: call about once a minute, again at once while `more`. `boot` is a clock that nobody sets; after
+    /// a jump of the other by over an hour nothing ends until it has been steady for an hour. `notices` are the system
+    /// messages for what [`Store::expiring`] listed.
+    pub fn expire(&self, now: UnixMillis, boot: Duration, notices: Vec<(Seq, Mail)>) -> Durable<Expired> {
+        if let Some(unsteady_for) = self.watch_clock(now, boot) {
+            let waiting = Expired { unsteady_for: Some(unsteady_for), ..Expired::default() };
+            // Through the writer all the same, so that the time is remembered.
+            return self.submit(|reply| Change::RememberTime(now, waiting, reply));
+        }
+        self.submit(|reply| Change::Expire(now, notices.into_iter().collect(), reply))
+    }
+
+    /// Registers an agent and shows it in the node's roster.
+    pub fn register_agent(&self, new: NewAgent) -> Durable<RegisterOutcome> {
+        self.submit(|reply| Change::Register(Box::new(new), reply))
+    }
+
+    /// Changes what an agent may change of itself (REG-23).
+    pub fn update_agent(&self, agent: AgentNo, change: AgentChange, now: UnixMillis) -> Durable<AgentRecord> {
+        self.submit(|reply| Change::UpdateAgent(agent, Box::new(change), now, reply))
+    }
+
+    /// Gives an agent another key (KEY-5); the old one stays in the roster as retired.
+    pub fn rotate_agent_key(&self, agent: AgentNo, key: NewKey, now: UnixMillis) -> Durable<AgentRecord> {
+        self.submit(|reply| Change::RotateKey(agent, Box::new(key), now, reply))
+    }
+
+    /// Shows the agent's word that it moved here (DESIGN §3).
+    pub fn set_home(&self, agent: AgentNo, home: HomeStatement) -> Durable<()> {
+        self.submit(|reply| Change::SetHome(agent, Box::new(home), reply))
+    }
+
+    /// Removes an agent, its keys and its mailbox; a tombstone stays (REG-25).
+    pub fn deregister_agent(&self, agent: AgentNo, now: UnixMillis) -> Durable<Deregistered> {
+        self.submit(|reply| Change::Deregister(agent, now, reply))
+    }
+
+    /// Adds an API key; with `others_until` the agent's other keys end then (KEY-3).
+    pub fn add_api_key(
+        &self,
+        agent: AgentNo,
+        hash: KeyHash,
+        others_until: Option<UnixMillis>,
+    ) -> Durable<()> {
+        self.submit(|reply| Change::AddApiKey(agent, hash, others_until, reply))
+    }
+
+    /// Ends every API key of an agent at once (KEY-4). Gives how many.
+    pub fn revoke_api_keys(&self, agent: AgentNo) -> Durable<u32> {
+        self.submit(|reply| Change::RevokeApiKeys(agent, reply))
+    }
+
+    /// Keeps another node's roster. The caller has checked that the head is signed and covers the result.
+    pub fn put_roster(&self, head: RosterHead, delta: RosterDelta) -> Durable<()> {
+        self.submit(|reply| Change::PutRoster(Box::new(head), delta, reply))
+    }
+
+    /// Forgets another node's roster.
+    pub fn drop_roster(&self, node: NodeId) -> Durable<()> {
+        self.submit(|reply| Change::DropRoster(node, reply))
+    }
+
+    /// Remembers how a peer was reached.
+    pub fn put_peer(&self, peer: PeerRecord) -> Durable<()> {
+        self.submit(|reply| Change::PutPeer(Box::new(peer), reply))
+    }
+
+    /// Forgets a peer.
+    pub fn drop_peer(&self, node: NodeId) -> Durable<()> {
+        self.submit(|reply| Change::DropPeer(node, reply))
+    }
+
+    /// Sets or, with `None`, removes a decision of the owner.
+    pub fn set_pin(&self, name: &str, value: Option<String>) -> Durable<()> {
+        self.submit(|reply| Change::SetPin(name.to_owned(), value, reply))
+    }
+
+    /// Remembers a ticket that is about to be given out.
+    pub fn add_ticket(&self, token: TokenHash, expires_at: UnixMillis) -> Durable<()> {
+        self.submit(|reply| Change::AddTicket(token, expires_at, reply))
+    }
+
+    /// Uses a ticket. Send the secret only once this has resolved to `Spent` or `Again`.
+    pub fn spend_ticket(&self, token: TokenHash, node: NodeId, now: UnixMillis) -> Durable<SpendOutcome> {
+        self.submit(|reply| Change::SpendTicket(token, node, now, reply))
+    }
+
+    /// Writes everything committed before this call into one checksummed file, as of one moment. New mail waits
+    /// meanwhile.
+    pub fn backup(&self, file: &Path) -> Durable<BackupReport> {
+        self.submit_job(|reply| Job::Backup(file.to_owned(), reply))
+    }
+
+    /// Deletes bodies that no message names and that are older than ten minutes. Gives how many.
+    pub fn sweep(&self) -> Durable<u64> {
+        self.submit_job(Job::Sweep)
+    }
+
+    fn submit<T>(&self, change: impl FnOnce(Reply<T>) -> Change) -> Durable<T> {
+        let (reply, answer) = channel();
+        let change = change(reply);
+        let size = change.size();
+        let queued = &self.shared().queued_bytes;
+        if queued.fetch_add(size, Ordering::AcqRel) > QUEUE_BYTES {
+            queued.fetch_sub(size, Ordering::AcqRel);
+            return Durable::refused(StoreError::Busy);
+        }
+        match self.enqueue(Job::Change(change)) {
+            Ok(()) => Durable::waiting(answer),
+            Err(error) => {
+                queued.fetch_sub(size, Ordering::AcqRel);
+                Durable::refused(error)
+            }
+        }
+    }
+
+    fn submit_job<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Durable<T> {
+        let (reply, answer) = channel();
+        match self.enqueue(job(reply)) {
+            Ok(()) => Durable::waiting(answer),
+            Err(error) => Durable::refused(error),
+        }
+    }
+
+    fn watch_clock(&self, now: UnixMillis, boot: Duration) -> Option<Duration> {
+        let mut clock = self.inner.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = if clock.is_new() { self.last_time().ok().flatten() } else { None };
+        clock.observe(now, boot, remembered)
+    }
+}

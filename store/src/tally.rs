@@ -1,0 +1,186 @@
+//! Counts and lane floors, kept in memory so that no change costs a walk over a queue. Rebuilt at open; changed by the
+//! writer only; read by `pending_count`, `outbox` and the limits.
+
+use crate::mail::{AgentNo, Seq};
+use std::collections::{BTreeMap, HashMap};
+
+/// The first bytes of the hash of (sender, recipient, class).
+pub(crate) type LaneId = [u8; 16];
+
+/// All counts.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    mailboxes: HashMap<AgentNo, BoxCount>,
+    destinations: BTreeMap<Vec<u8>, Queue>,
+}
+
+/// How full a mailbox is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct BoxCount {
+    pub(crate) total: u32,
+    pub(crate) handed_out: u32,
+}
+
+/// What waits for one destination.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    pub(crate) count: u32,
+    pub(crate) bytes: u64,
+    per_agent: HashMap<AgentNo, u32>,
+    lanes: HashMap<LaneId, Lane>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    open: BTreeMap<u64, Seq>,
+    last: u64,
+}
+
+/// One message of the outbox, as far as it counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiting {
+    pub(crate) seq: Seq,
+    pub(crate) lane: LaneId,
+    pub(crate) number: u64,
+    pub(crate) size: u32,
+    pub(crate) sender: Option<AgentNo>,
+}
+
+/// What taking a message out of its lane leaves.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum LaneAfter {
+    /// The open numbers still tell the last one.
+    Plain,
+    /// The highest number left while others wait: the last number must be written down.
+    Remember(u64),
+    /// Nothing waits any more.
+    Empty,
+}
+
+impl Tally {
+    pub(crate) fn mailbox(&self, agent: AgentNo) -> BoxCount {
+        self.mailboxes.get(&agent).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn change_mailbox(&mut self, agent: AgentNo, change: impl FnOnce(&mut BoxCount)) {
+        let count = self.mailboxes.entry(agent).or_default();
+        change(count);
+        if count.total == 0 {
+            self.mailboxes.remove(&agent);
+        }
+    }
+
+    pub(crate) fn forget_mailbox(&mut self, agent: AgentNo) {
+        self.mailboxes.remove(&agent);
+    }
+
+    pub(crate) fn queue(&self, destination: &[u8]) -> Option<&Queue> {
+        self.destinations.get(destination)
+    }
+
+    pub(crate) fn destinations(&self) -> impl Iterator<Item = (&[u8], &Queue)> {
+        self.destinations.iter().map(|(key, queue)| (key.as_slice(), queue))
+    }
+
+    /// Messages in all mailboxes, and in all queues.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        let mailboxes = self.mailboxes.values().map(|count| u64::from(count.total)).sum();
+        let queues = self.destinations.values().map(|queue| u64::from(queue.count)).sum();
+        (mailboxes, queues)
+    }
+
+    pub(crate) fn add_waiting(&mut self, destination: &[u8], message: Waiting) {
+        if !self.destinations.contains_key(destination) {
+            self.destinations.insert(destination.to_vec(), Queue::default());
+        }
+        let Some(queue) = self.destinations.get_mut(destination) else { return };
+        queue.count += 1;
+        queue.bytes += u64::from(message.size);
+        if let Some(agent) = message.sender {
+            *queue.per_agent.entry(agent).or_default() += 1;
+        }
+        let lane = queue.lanes.entry(message.lane).or_default();
+        lane.open.insert(message.number, message.seq);
+        lane.last = lane.last.max(message.number);
+    }
+
+    /// Raises a lane's last number to what was written down.
+    pub(crate) fn remember_last(&mut self, destination: &[u8], lane: &LaneId, last: u64) {
+        if let Some(lane) = self.destinations.get_mut(destination).and_then(|queue| queue.lanes.get_mut(lane))
+        {
+            lane.last = lane.last.max(last);
+        }
+    }
+
+    pub(crate) fn remove_waiting(&mut self, destination: &[u8], message: Waiting) -> LaneAfter {
+        let Some(queue) = self.destinations.get_mut(destination) else { return LaneAfter::Plain };
+        queue.count = queue.count.saturating_sub(1);
+        queue.bytes = queue.bytes.saturating_sub(u64::from(message.size));
+        if let Some(agent) = message.sender
+            && let Some(count) = queue.per_agent.get_mut(&agent)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                queue.per_agent.remove(&agent);
+            }
+        }
+        let after = queue.leave_lane(&message);
+        if queue.count == 0 {
+            self.destinations.remove(destination);
+        }
+        after
+    }
+}
+
+impl Queue {
+    pub(crate) fn of_agent(&self, agent: AgentNo) -> u32 {
+        self.per_agent.get(&agent).copied().unwrap_or_default()
+    }
+
+    /// The lowest number of a lane that still waits.
+    pub(crate) fn floor(&self, lane: &LaneId) -> Option<u64> {
+        self.lanes.get(lane)?.open.first_key_value().map(|(number, _)| *number)
+    }
+
+    /// The number for the next message of a lane; none where a lane begins.
+    pub(crate) fn next_number(&self, lane: &LaneId) -> Option<u64> {
+        self.lanes.get(lane).map(|lane| lane.last + 1)
+    }
+
+    fn leave_lane(&mut self, message: &Waiting) -> LaneAfter {
+        let Some(lane) = self.lanes.get_mut(&message.lane) else { return LaneAfter::Plain };
+        lane.open.remove(&message.number);
+        match lane.open.last_key_value() {
+            None => {
+                self.lanes.remove(&message.lane);
+                LaneAfter::Empty
+            }
+            Some((highest, _)) if *highest < lane.last => LaneAfter::Remember(lane.last),
+            Some(_) => LaneAfter::Plain,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LaneAfter, Tally, Waiting};
+    use crate::mail::{AgentNo, Seq};
+
+    fn message(number: u64) -> Waiting {
+        Waiting { seq: Seq(number), lane: [1; 16], number, size: 10, sender: Some(AgentNo(1)) }
+    }
+
+    #[test]
+    fn a_lane_whose_highest_number_left_still_counts_on() {
+        let mut tally = Tally::default();
+        for number in 5..8 {
+            tally.add_waiting(b"d", message(number));
+        }
+        assert_eq!(tally.remove_waiting(b"d", message(7)), LaneAfter::Remember(7));
+        let queue = tally.queue(b"d").unwrap();
+        assert_eq!((queue.next_number(&[1; 16]), queue.floor(&[1; 16])), (Some(8), Some(5)));
+        assert_eq!(tally.remove_waiting(b"d", message(5)), LaneAfter::Remember(7));
+        assert_eq!(tally.remove_waiting(b"d", message(6)), LaneAfter::Empty);
+        assert!(tally.queue(b"d").is_none());
+    }
+}

@@ -1,0 +1,108 @@
+//! The one catalogue of trees. A fixed set: sled slows down with many trees (PITFALLS). Called by the engines.
+
+/// One tree of the store. Each has exactly one file that reads and writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Tree {
+    /// Format, generation, counters, clock. `meta.rs`.
+    Meta,
+    /// Agent number → agent. `agents.rs`.
+    Agents,
+    /// Address → agent number. `agents.rs`.
+    AgentNames,
+    /// Hash of an API key → agent number. `api_keys.rs`.
+    ApiKeys,
+    /// Address → public face of an agent of ours, tombstones too. `own_roster.rs`.
+    OwnRoster,
+    /// Agent number, sequence number → message. `mailbox.rs`.
+    Mailbox,
+    /// Agent number, shown id → sequence number. `mailbox.rs`.
+    MailboxIds,
+    /// How far each mailbox was handed out. `handed.rs`.
+    HandedOut,
+    /// Hash of (recipient, id), hash of sender → first receipt. `seen.rs`.
+    Seen,
+    /// Sending agent, id → what became of it. `messages.rs`.
+    Messages,
+    /// Sending agent, idempotency key → id. `messages.rs`.
+    Idempotency,
+    /// Destination, sequence number → message. `outbox.rs`.
+    Outbox,
+    /// Lane → last number, only where the open numbers do not tell. `outbox.rs`.
+    LanesOut,
+    /// Origin node, lane → last committed number. `lanes_in.rs`.
+    LanesIn,
+    /// Time, kind → what ends then. `expire.rs`.
+    Expire,
+    /// Digest → number of messages that name the blob. `blob.rs`.
+    Blobs,
+    /// Node → what we know of the peer. `peers.rs`.
+    Peers,
+    /// Name → something the owner pinned. `pins.rs`.
+    Pins,
+    /// Node, address → entry of another node's roster. `rosters.rs`.
+    Rosters,
+    /// Hash of a ticket's token → ticket. `tickets.rs`.
+    Tickets,
+}
+
+impl Tree {
+    /// Every tree, in the order of their numbers.
+    pub(crate) const ALL: [Self; 20] = [
+        Self::Meta,
+        Self::Agents,
+        Self::AgentNames,
+        Self::ApiKeys,
+        Self::OwnRoster,
+        Self::Mailbox,
+        Self::MailboxIds,
+        Self::HandedOut,
+        Self::Seen,
+        Self::Messages,
+        Self::Idempotency,
+        Self::Outbox,
+        Self::LanesOut,
+        Self::LanesIn,
+        Self::Expire,
+        Self::Blobs,
+        Self::Peers,
+        Self::Pins,
+        Self::Rosters,
+        Self::Tickets,
+    ];
+
+    /// Position in [`Tree::ALL`]; also the tree's number in a backup, so never reorder.
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The name on disk and in reports.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Agents => "agents",
+            Self::AgentNames => "agent_names",
+            Self::ApiKeys => "api_keys",
+            Self::OwnRoster => "own_roster",
+            Self::Mailbox => "mailbox",
+            Self::MailboxIds => "mailbox_ids",
+            Self::HandedOut => "handed_out",
+            Self::Seen => "seen",
+            Self::Messages => "messages",
+            Self::Idempotency => "idempotency",
+            Self::Outbox => "outbox",
+            Self::LanesOut => "lanes_out",
+            Self::LanesIn => "lanes_in",
+            Self::Expire => "expire",
+            Self::Blobs => "blobs",
+            Self::Peers => "peers",
+            Self::Pins => "pins",
+            Self::Rosters => "rosters",
+            Self::Tickets => "tickets",
+        }
+    }
+}
+
+/// Opens every tree, in the order of [`Tree::ALL`].
+pub(crate) fn open_all(db: &sled::Db) -> sled::Result<Vec<sled::Tree>> {
+    Tree::ALL.iter().map(|tree| db.open_tree(tree.name())).collect()
+}

@@ -21,13 +21,15 @@ pub(super) async fn logs(ctx: &Context, args: &LogsArgs) -> anyhow::Result<()> {
             .mend(ctx.command("up --detach (a node in the foreground logs to its terminal)"))
     })?;
     ctx.out.line(&text)?;
-    while args.follow {
+    if !args.follow {
+        return Ok(());
+    }
+    loop {
         tokio::time::sleep(LOOK).await;
         let (text, end) = since(&path, read_to)?;
         ctx.out.line(&text)?;
         read_to = end;
     }
-    Ok(())
 }
 
 /// The last `lines` lines, and where the file ended.

@@ -31,7 +31,7 @@ pub(super) async fn join(ctx: &Context, args: &JoinArgs) -> anyhow::Result<()> {
     let mut joined = control.join(&request).await.map_err(|error| join_trouble(ctx, error))?;
     if !joined.joined {
         ctx.out.note(&clashes(&joined));
-        if !agreed(ctx, "Join although these names will be held by the other host?")? {
+        if !super::ask::agreed(ctx, "Join although these names will be held by the other host?")? {
             return Err(Trouble::new("name_clash", "not joined: agents on both sides have the same names")
                 .because(clashes(&joined))
                 .mend(ctx.command("join TICKET --yes"))
@@ -143,15 +143,4 @@ fn clashes(joined: &Joined) -> String {
         format!("{} is held by {}, not by {}: {}", clash.address, clash.holder, clash.loser, clash.mend)
     });
     lines.collect::<Vec<_>>().join("\n")
-}
-
-/// Asks a person; a program never agrees.
-fn agreed(ctx: &Context, question: &str) -> anyhow::Result<bool> {
-    if ctx.out.is_json() || !std::io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    eprint!("{question} [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

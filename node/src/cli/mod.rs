@@ -2,16 +2,23 @@
 //! running node (DESIGN §2). Called by `bin/amesh.rs`.
 
 pub mod args;
+mod ask;
 mod context;
 mod down;
+mod fetch;
+mod follow;
 mod generate;
+mod inbox;
+mod init;
 mod logs;
 mod look;
 mod mesh;
 pub mod output;
+mod send;
 mod session;
 mod table;
 mod trouble;
+mod view;
 
 use args::{Cli, Command};
 use context::Context;
@@ -30,6 +37,15 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Peers(args) => mesh::peers(&ctx, &args).await,
         Command::Agents(args) => look::agents(&ctx, &args).await,
         Command::Queue(args) => look::queue(&ctx, &args).await,
+        Command::Init(args) => init::init(&ctx, &args).await,
+        Command::Identity(args) => init::identity(&ctx, &args).await,
+        Command::Register(args) => init::register(&ctx, &args).await,
+        Command::Send(args) => send::send(&ctx, &args).await,
+        Command::Reply(args) => send::reply(&ctx, &args).await,
+        Command::Inbox(args) => inbox::inbox(&ctx, &args).await,
+        Command::Read(args) => inbox::read(&ctx, &args).await,
+        Command::Delete(args) => inbox::delete(&ctx, &args).await,
+        Command::Fetch(args) => fetch::fetch(&ctx, &args).await,
         Command::Logs(args) => logs::logs(&ctx, &args).await,
         Command::Completions(args) => generate::completions(&args, ctx.out),
         Command::Man(args) => generate::man(&args, ctx.out),

@@ -174,7 +174,7 @@ mod tests {
             suggestions: vec!["alice-h2".to_owned()],
             ..ErrorBody::default()
         };
-        let trouble = Trouble::from(ApiError::Refused { status: 409, body });
+        let trouble = Trouble::from(ApiError::Refused { status: 409, body: Box::new(body) });
         assert_eq!(trouble.code, "name_taken");
         assert_eq!(trouble.mend.as_deref(), Some("amesh register --name alice-h2"));
     }

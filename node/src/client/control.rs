@@ -48,7 +48,7 @@ pub enum ControlError {
     TooLate(Duration),
     /// The node said no.
     #[error("{} ({})", .0.message, .0.error)]
-    Refused(ErrorBody),
+    Refused(Box<ErrorBody>),
     /// The node's answer made no sense; another version perhaps.
     #[error("the node's answer cannot be understood; is it of another version?")]
     Nonsense(#[source] serde_json::Error),

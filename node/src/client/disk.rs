@@ -102,7 +102,8 @@ fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 }
 
 fn sync_dir_of(path: &Path) -> Result<(), DiskError> {
-    sync(path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    sync(dir.unwrap_or_else(|| Path::new(".")))
 }
 
 /// Makes what was created in a directory survive power loss.

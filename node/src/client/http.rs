@@ -5,10 +5,11 @@ use amesh_proto::api::error::ErrorBody;
 use amesh_proto::api::info::Organization;
 use amesh_proto::api::messages::MessageState;
 use amesh_proto::api::pending::{AckBatch, AckMany};
-use amesh_proto::api::register::{RegisterRequest, RegisterResponse};
+use amesh_proto::api::register::{ProviderFace, RegisterRequest, RegisterResponse};
 use amesh_proto::api::route::{RouteRequest, RouteResponse};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub enum ApiError {
         /// The HTTP status.
         status: u16,
         /// What the provider says.
-        body: ErrorBody,
+        body: Box<ErrorBody>,
     },
     /// The answer made no sense.
     #[error("the answer of {url} cannot be understood: {why}")]
@@ -71,6 +72,9 @@ pub struct Page {
     /// How many are left after it.
     #[serde(default)]
     pub remaining: usize,
+    /// Where the next page begins, where the provider pages so.
+    #[serde(default)]
+    pub cursor: Option<String>,
     /// It came from `/inbox`, which acknowledges in its own way.
     #[serde(skip)]
     pub from_inbox: bool,
@@ -103,7 +107,11 @@ impl Api {
     /// As any request.
     pub async fn register(&self, request: &RegisterRequest) -> Result<RegisterResponse, ApiError> {
         let url = format!("{}/register", self.base);
-        self.answer(self.http.post(&url).json(request), url).await
+        let said: Value = self.answer(self.http.post(&url).json(request), url.clone()).await?;
+        registered(&said, &self.base, request).ok_or_else(|| ApiError::Nonsense {
+            url,
+            why: "it has no API key or no address".to_owned(),
+        })
     }
 
     /// Sends a message to `route_url`, or to the base's own.
@@ -115,12 +123,17 @@ impl Api {
         self.answer(self.http.post(&url).json(request), url).await
     }
 
-    /// The oldest messages that wait.
+    /// The oldest messages that wait, from `cursor` on.
     ///
     /// # Errors
     /// As any request.
-    pub async fn pending(&self) -> Result<Page, ApiError> {
-        let url = format!("{}/messages/pending?limit={PAGE}", self.base);
+    pub async fn pending(&self, cursor: Option<&str>) -> Result<Page, ApiError> {
+        let mut url = format!("{}/messages/pending?limit={PAGE}", self.base);
+        // A cursor with anything but plain letters is none of ours; it would need escaping.
+        if let Some(cursor) = cursor.filter(|cursor| cursor.bytes().all(is_plain)) {
+            url.push_str("&cursor=");
+            url.push_str(cursor);
+        }
         match self.answer(self.http.get(&url), url).await {
             Err(ApiError::Refused { status: 404, .. }) => {
                 let url = format!("{}/inbox", self.base);
@@ -140,7 +153,7 @@ impl Api {
         if to_inbox {
             for id in ids {
                 let url = format!("{}/inbox/{id}/ack", self.base);
-                let _: serde_json::Value = self.answer(self.http.post(&url), url).await?;
+                let _: Value = self.answer(self.http.post(&url), url).await?;
                 removed += 1;
             }
             return Ok(removed);
@@ -217,7 +230,7 @@ impl Api {
             return serde_json::from_slice(&body)
                 .map_err(|error| ApiError::Nonsense { url, why: error.to_string() });
         }
-        Err(ApiError::Refused { status, body: refusal(status, &body) })
+        Err(ApiError::Refused { status, body: Box::new(refusal(status, &body)) })
     }
 }
 
@@ -242,6 +255,41 @@ fn refusal(status: u16, body: &[u8]) -> ErrorBody {
         said.message = format!("refused with HTTP status {status}");
     }
     said
+}
+
+/// What a provider's answer to a registration amounts to, in either spelling and with what may be left out left out
+/// (ICL-6, A-44).
+fn registered(said: &Value, base: &str, asked: &RegisterRequest) -> Option<RegisterResponse> {
+    let text = |names: &[&str]| {
+        let texts = names.iter().filter_map(|name| said.pointer(name)?.as_str());
+        texts.map(str::to_owned).find(|text| !text.is_empty())
+    };
+    let address = text(&["/address"])?;
+    let domain = address.split_once('@')?.1;
+    let tenant = text(&["/tenant"]).or_else(|| asked.tenant.clone()).unwrap_or_default();
+    let by_address = domain.strip_prefix(&tenant).and_then(|rest| rest.strip_prefix('.')).unwrap_or(domain);
+    let endpoint = text(&["/provider/endpoint"]).unwrap_or_else(|| base.to_owned());
+    Some(RegisterResponse {
+        api_key: text(&["/api_key", "/apiKey"])?,
+        short_address: text(&["/short_address", "/shortAddress"]).unwrap_or_else(|| address.clone()),
+        local_name: text(&["/local_name", "/localName"]).unwrap_or_else(|| asked.name.clone()),
+        agent_id: text(&["/agent_id", "/agentId"]).unwrap_or_default(),
+        tenant_id: text(&["/tenant_id", "/tenantId"]).unwrap_or_else(|| tenant.clone()),
+        fingerprint: text(&["/fingerprint"]).unwrap_or_default(),
+        registered_at: text(&["/registered_at", "/registeredAt"]).unwrap_or_default(),
+        provider: ProviderFace {
+            name: text(&["/provider/name"]).unwrap_or_else(|| by_address.to_owned()),
+            route_url: text(&["/provider/route_url", "/provider/routeUrl"])
+                .unwrap_or_else(|| format!("{endpoint}/route")),
+            endpoint,
+        },
+        tenant,
+        address,
+    })
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~')
 }
 
 /// The base of an API: the URL itself if it ends in `/v<digits>`, else with `/v1`.
@@ -278,10 +326,20 @@ mod tests {
         assert_eq!((said.error.as_str(), said.message.is_empty()), ("name_taken", false));
     }
 
+    #[test]
+    fn a_sparse_answer_to_a_registration_is_enough() {
+        let asked = RegisterRequest { name: "a".to_owned(), tenant: Some("t".to_owned()), ..Default::default() };
+        let said = serde_json::json!({"agentId": "1", "apiKey": "k", "address": "a@t.crabmail.ai"});
+        let answer = registered(&said, "https://api.crabmail.ai/v1", &asked).unwrap();
+        assert_eq!((answer.provider.name.as_str(), answer.api_key.as_str()), ("crabmail.ai", "k"));
+        assert_eq!(answer.provider.route_url, "https://api.crabmail.ai/v1/route");
+        assert!(registered(&serde_json::json!({"address": "a@t.p.q"}), "", &asked).is_none());
+    }
+
     #[tokio::test]
     async fn an_address_where_nobody_listens_is_unreachable() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = Api::new(&format!("http://{free}"), None).unwrap().pending().await.unwrap_err();
+        let error = Api::new(&format!("http://{free}"), None).unwrap().pending(None).await.unwrap_err();
         assert!(matches!(error, ApiError::Unreachable { .. }), "{error}");
         assert!(error.to_string().contains(&free.to_string()));
     }

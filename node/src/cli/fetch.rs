@@ -55,9 +55,12 @@ pub(super) async fn fetch(ctx: &Context, args: &FetchArgs) -> anyhow::Result<()>
     if let Some(provider) = args.provider.as_deref().map(str::to_lowercase) {
         registrations.retain(|one| one.provider == provider);
         if registrations.is_empty() {
-            return Err(Trouble::new("not_registered", format!("the agent is not registered with {provider}"))
-                .mend(ctx.command(&format!("register --provider {provider}")))
-                .into());
+            return Err(Trouble::new(
+                "not_registered",
+                format!("the agent is not registered with {provider}"),
+            )
+            .mend(ctx.command(&format!("register --provider {provider}")))
+            .into());
         }
     }
     let node = ctx.node().ok();

@@ -68,7 +68,8 @@ pub(super) async fn init(ctx: &Context, args: &InitArgs) -> anyhow::Result<()> {
         Some(name) => name.to_lowercase(),
         None => ask_for_name(ctx, args.auto)?,
     };
-    validate_agent_name(&name).map_err(|error| Trouble::usage(format!("{name:?} cannot be a name")).because(error))?;
+    validate_agent_name(&name)
+        .map_err(|error| Trouble::usage(format!("{name:?} cannot be a name")).because(error))?;
     let home = AgentHome::for_new(&around, &name).map_err(|error| ctx.home_trouble(error, &around))?;
     let node = ctx.node();
     let new = new_identity(args, name, node.as_ref().ok())?;
@@ -171,7 +172,9 @@ pub(super) async fn register(ctx: &Context, args: &RegisterArgs) -> anyhow::Resu
         Some(place) => place.to_lowercase(),
         None => node.as_ref().map(|node| node.provider.clone()).map_err(Clone::clone)?,
     };
-    let here = node.ok().filter(|node| place == node.provider || node.api_url().as_deref() == Some(place.trim_end_matches('/')));
+    let here = node.ok().filter(|node| {
+        place == node.provider || node.api_url().as_deref() == Some(place.trim_end_matches('/'))
+    });
     let provider = here.as_ref().map_or(place.as_str(), |node| node.provider.as_str());
     let known = Registration::all(&identity.home).map_err(Trouble::from)?;
     let known = known.into_iter().find(|one| one.provider == provider || one.api_url.starts_with(&place));
@@ -209,7 +212,10 @@ fn api_url(place: &str, asked: Option<&str>, here: Option<&NodeFile>) -> Result<
     };
     let host = url.strip_prefix("http://").map(|rest| rest.split('/').next().unwrap_or_default());
     let is_near = |host: &str| {
-        let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
+        let name = host
+            .rsplit_once(':')
+            .filter(|(_, port)| port.parse::<u16>().is_ok())
+            .map_or(host, |(name, _)| name);
         let ip = name.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
         name == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
     };

@@ -100,7 +100,8 @@ async fn dispatch(ctx: &Context, session: Session, draft: Draft) -> anyhow::Resu
         // The message is on its way; failing now would make somebody send it again.
         ctx.out.note(&format!("sent, but no copy could be kept: {error}"));
     }
-    let sent = Sent { answer: &answer, from: &out.from, to: &to, subject: &subject, thread_id: &out.thread_id };
+    let sent =
+        Sent { answer: &answer, from: &out.from, to: &to, subject: &subject, thread_id: &out.thread_id };
     ctx.out.show(&sent, || {
         let place = answer.remote_host.as_deref().map(|host| format!(" for {host}")).unwrap_or_default();
         format!("{} {}{place} ({})\nto {to}", answer.id, answer.status, answer.method)

@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_nodes_own_mending_command_is_passed_on() {
-        let body: ErrorBody = serde_json::from_str(
+        let body: Box<ErrorBody> = serde_json::from_str(
             r#"{"error":"in_a_mesh","message":"m","details":{"try":"amesh join --leave"}}"#,
         )
         .unwrap();

@@ -108,10 +108,8 @@ impl Api {
     pub async fn register(&self, request: &RegisterRequest) -> Result<RegisterResponse, ApiError> {
         let url = format!("{}/register", self.base);
         let said: Value = self.answer(self.http.post(&url).json(request), url.clone()).await?;
-        registered(&said, &self.base, request).ok_or_else(|| ApiError::Nonsense {
-            url,
-            why: "it has no API key or no address".to_owned(),
-        })
+        registered(&said, &self.base, request)
+            .ok_or_else(|| ApiError::Nonsense { url, why: "it has no API key or no address".to_owned() })
     }
 
     /// Sends a message to `route_url`, or to the base's own.
@@ -328,7 +326,8 @@ mod tests {
 
     #[test]
     fn a_sparse_answer_to_a_registration_is_enough() {
-        let asked = RegisterRequest { name: "a".to_owned(), tenant: Some("t".to_owned()), ..Default::default() };
+        let asked =
+            RegisterRequest { name: "a".to_owned(), tenant: Some("t".to_owned()), ..Default::default() };
         let said = serde_json::json!({"agentId": "1", "apiKey": "k", "address": "a@t.crabmail.ai"});
         let answer = registered(&said, "https://api.crabmail.ai/v1", &asked).unwrap();
         assert_eq!((answer.provider.name.as_str(), answer.api_key.as_str()), ("crabmail.ai", "k"));

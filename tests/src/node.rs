@@ -7,11 +7,12 @@ pub use ready::Ready;
 use crate::agent::TestAgent;
 use crate::binary;
 use crate::place::Place;
+use crate::power::strace_command;
 use crate::wait::{patience, wait_for};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
@@ -26,6 +27,8 @@ pub struct Node {
     options: Vec<String>,
     running: Option<Child>,
     ready: Option<Ready>,
+    /// Where the node's system calls are recorded, if they are.
+    record: Option<PathBuf>,
 }
 
 impl Node {
@@ -45,7 +48,7 @@ impl Node {
     pub fn new(host: &str, place: Place, options: &[&str]) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix(&format!("amesh-{host}-")).tempdir()?;
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        Ok(Self { host: host.into(), place, dir, options, running: None, ready: None })
+        Ok(Self { host: host.into(), place, dir, options, running: None, ready: None, record: None })
     }
 
     /// Adds options for the next start.
@@ -55,13 +58,23 @@ impl Node {
         self
     }
 
+    /// Records the system calls of the next start into `record` (see [`crate::power`]).
+    #[must_use]
+    pub fn recorded(mut self, record: &Path) -> Self {
+        self.record = Some(record.to_path_buf());
+        self
+    }
+
     /// Starts the node and waits until it is ready.
     ///
     /// # Errors
     /// When it ends or says nothing; its log is in the message.
     pub async fn start(&mut self) -> Result<()> {
         ensure!(self.running.is_none(), "{} is already running", self.host);
-        let mut command = self.command()?;
+        let mut command = match &self.record {
+            Some(record) => self.at_home(strace_command(&binary::amesh()?, record)),
+            None => self.command()?,
+        };
         command.args(["up", "--host", &self.host]).args(&self.options);
         let out = std::fs::File::create(self.dir.path().join(OUT))?;
         let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join(LOG))?;
@@ -188,9 +201,12 @@ impl Node {
     }
 
     fn command(&self) -> Result<Command> {
-        let mut command = self.place.command(binary::amesh()?);
-        command.env("AMESH_DATA_DIR", self.dir.path().join("data")).env("HOME", self.dir.path());
-        Ok(command)
+        Ok(self.at_home(self.place.command(binary::amesh()?)))
+    }
+
+    fn at_home(&self, mut command: Command) -> Command {
+        command.env("AMESH_DATA_DIR", self.data_dir()).env("HOME", self.dir.path());
+        command
     }
 
     /// Registers an agent with this node.
@@ -254,7 +270,7 @@ impl Node {
 
     /// Its data directory.
     #[must_use]
-    pub fn data_dir(&self) -> std::path::PathBuf {
+    pub fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 

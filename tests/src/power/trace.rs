@@ -41,11 +41,12 @@ pub struct Event {
 const CALLS: &str = "openat,creat,pwrite64,pwritev,write,writev,fsync,fdatasync,rename,renameat,renameat2,unlink,\
                      unlinkat,ftruncate,mkdir,mkdirat,sendto,sendmsg";
 
-/// A command that runs `program` and records it into `record`; add the program's arguments.
+/// A command that runs `program` and records it into `record`; add the program's arguments. The process that is started
+/// becomes the program itself, so that signals and CPU figures are the program's.
 #[must_use]
 pub fn strace_command(program: &Path, record: &Path) -> Command {
     let mut command = Command::new("strace");
-    command.args(["-f", "-y", "-qq", "-s", "16777216", "-e", "signal=none", "-e"]);
+    command.args(["-D", "-f", "-y", "-qq", "-s", "16777216", "-e", "signal=none", "-e"]);
     command.arg(format!("trace={CALLS}")).arg("-o").arg(record).arg(program);
     command
 }

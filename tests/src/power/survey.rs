@@ -1,0 +1,34 @@
+//! Opens the store that a power loss left and asks which messages it still knows. Called by `tests/tests/power_loss.rs`.
+
+use amesh_proto::id::MessageId;
+use amesh_store::{Config, Store};
+use anyhow::{Context, Result};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Opens the store in `dir` and returns those of `ids` that are in no mailbox, no outbox and no sender's states.
+///
+/// # Errors
+/// When the store does not open, or cannot be read: then everything is lost.
+pub fn missing_after(dir: &Path, ids: &BTreeSet<String>) -> Result<Vec<String>> {
+    let store = Store::open(dir, Config::default()).context("the store does not open")?;
+    let mut missing = Vec::new();
+    for id in ids {
+        if !knows(&store, &MessageId::parse(id)?)? {
+            missing.push(id.clone());
+        }
+    }
+    let report = store.verify(&mut |_| {})?;
+    anyhow::ensure!(report.problems.is_empty(), "references are broken: {:?}", report.problems);
+    store.close_and_wait()?;
+    Ok(missing)
+}
+
+fn knows(store: &Store, id: &MessageId) -> Result<bool> {
+    for agent in store.all_agents()? {
+        if store.entry(agent.no, id)?.is_some() || store.message_status(agent.no, id)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

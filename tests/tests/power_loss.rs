@@ -70,7 +70,8 @@ async fn record_traffic(scratch: &Path) -> Result<(Recording, Recording)> {
     .await?;
     send(&sender, &there, PER_DOOR).await?;
     amesh_tests::wait::wait_for("all mail at the far node", || async {
-        Ok((there.get("/v1/messages/pending?limit=1").await?.ok()?["remaining"] == PER_DOOR - 1).then_some(()))
+        Ok((there.get("/v1/messages/pending?limit=1").await?.ok()?["remaining"] == PER_DOOR - 1)
+            .then_some(()))
     })
     .await?;
     let mut recordings = Vec::new();
@@ -128,7 +129,8 @@ fn cut_everywhere(
     acknowledges: fn(&Call) -> Vec<String>,
     scratch: &Path,
 ) -> Result<(usize, Vec<String>)> {
-    let seed = std::env::var("AMESH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    let seed =
+        std::env::var("AMESH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut disk = Disk::new(&recording.root);

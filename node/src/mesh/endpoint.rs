@@ -2,6 +2,7 @@
 //! the other end; whether that one may come in is decided elsewhere. Called by `accept`, `dial` and `join`.
 
 use super::identity::Identity;
+use super::proof::EXPORTER_LABEL;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::wire;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
@@ -148,6 +149,8 @@ pub(crate) enum CloseCode {
     Busy = 5,
     /// No progress within the deadline.
     Timeout = 6,
+    /// Another machine with the same node key is linked.
+    TwoMachines = 7,
 }
 
 impl From<CloseCode> for VarInt {
@@ -168,6 +171,7 @@ impl CloseCode {
             Self::Protocol,
             Self::Busy,
             Self::Timeout,
+            Self::TwoMachines,
         ]
         .into_iter()
         .find(|code| VarInt::from(*code) == close.error_code)
@@ -192,7 +196,7 @@ pub(crate) fn purpose_of(connection: &quinn::Connection) -> Option<Purpose> {
 /// A value that only the two ends of this very connection know; it ties the proof of membership to it.
 pub(crate) fn channel_binding(connection: &quinn::Connection) -> Option<[u8; 32]> {
     let mut binding = [0; 32];
-    connection.export_keying_material(&mut binding, b"EXPORTER-amesh-link", b"").ok()?;
+    connection.export_keying_material(&mut binding, EXPORTER_LABEL, b"").ok()?;
     Some(binding)
 }
 

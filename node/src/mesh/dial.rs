@@ -1,0 +1,106 @@
+//! One attempt to link with a member: all its addresses raced to the end of TLS, then the greeting with the first
+//! that answers. When to try is decided in `peer`; seeds, whose node is not known yet, are tried by `seeds`.
+
+use super::endpoint::{CloseCode, DialError, Purpose};
+use super::greet::{self, GreetError, Link};
+use super::shared::Shared;
+use amesh_proto::node_id::NodeId;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why an attempt came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialFailure {
+    #[error("no address of it is known; is multicast blocked? then: amesh up --peer HOST:PORT")]
+    NoAddress,
+    #[error("no answer from {0}")]
+    NoAnswer(Addresses),
+    #[error("{address}: {error}")]
+    Dial { address: SocketAddr, error: DialError },
+    #[error("{address}: {error}")]
+    Greeting { address: SocketAddr, error: GreetError },
+}
+
+/// Addresses, for people.
+#[derive(Debug)]
+pub(crate) struct Addresses(Vec<SocketAddr>);
+
+impl std::fmt::Display for Addresses {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, address) in self.0.iter().enumerate() {
+            write!(f, "{}{address}", if at == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+impl DialFailure {
+    /// Whether the peer says that another machine has this node's key.
+    pub(crate) fn is_twin(&self) -> bool {
+        match self {
+            Self::Greeting { error, .. } => error.is_twin(),
+            Self::Dial { error: DialError::Connection(error), .. } => {
+                CloseCode::of(error) == Some(CloseCode::TwoMachines)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the peer does not want this node.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Greeting { error, .. } if error.is_refusal())
+    }
+}
+
+/// Tries once to link with `node`.
+pub(crate) async fn attempt(shared: Arc<Shared>, node: NodeId) -> Result<Link, DialFailure> {
+    let addresses = shared.addresses_of(&node);
+    if addresses.is_empty() {
+        return Err(DialFailure::NoAddress);
+    }
+    let racing = race(&shared, node, &addresses);
+    let Ok(first) = tokio::time::timeout(PATIENCE, racing).await else {
+        addresses.iter().for_each(|address| shared.silent(*address));
+        return Err(DialFailure::NoAnswer(Addresses(addresses)));
+    };
+    let (address, connection) = first?;
+    greet::dial(&shared, &connection, node)
+        .await
+        .inspect_err(|error| connection.close(error.close_code().into(), b""))
+        .map_err(|error| DialFailure::Greeting { address, error })
+}
+
+/// The first of `addresses` at which `node` proves its key. The others are dropped with their connections.
+async fn race(
+    shared: &Shared,
+    node: NodeId,
+    addresses: &[SocketAddr],
+) -> Result<(SocketAddr, quinn::Connection), DialFailure> {
+    let mut racers: FuturesUnordered<_> = addresses
+        .iter()
+        .zip(0_u32..)
+        .map(|(address, place)| async move {
+            tokio::time::sleep(HEADSTART * place).await;
+            (*address, shared.endpoint.dial(*address, Some(node), Purpose::Link).await)
+        })
+        .collect();
+    let mut failure = DialFailure::NoAddress;
+    while let Some((address, outcome)) = racers.next().await {
+        match outcome {
+            Ok(connection) => return Ok((address, connection)),
+            Err(error) => {
+                shared.silent(address);
+                failure = DialFailure::Dial { address, error };
+            }
+        }
+    }
+    Err(failure)
+}
+
+/// For TLS at every address. Longer than any way through a LAN takes; meanwhile other attempts begin.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// What a better address gets before the next one is tried as well.
+const HEADSTART: Duration = Duration::from_millis(40);

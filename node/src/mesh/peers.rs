@@ -1,0 +1,242 @@
+//! The table of peers: who is linked, who is not and why, where each may be reached, and strangers that knocked.
+//! Written by the peers' tasks and by `accept`; read for `amesh peers` and by `dial`.
+
+use amesh_proto::node_id::NodeId;
+use amesh_proto::time::UnixMillis;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+
+use super::greet::Link;
+
+/// Everybody this node deals with.
+#[derive(Debug, Default)]
+pub(crate) struct PeerTable {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    peers: BTreeMap<NodeId, Entry>,
+    strangers: BTreeMap<NodeId, Stranger>,
+}
+
+/// What is known of one member.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Entry {
+    /// Its task, while there is one.
+    pub handle: Option<Arc<PeerHandle>>,
+    /// How it stands with the link.
+    pub state: LinkState,
+    /// Addresses it was reached at or that others passed on, latest first.
+    pub addresses: Vec<SocketAddr>,
+    /// When it was last heard.
+    pub last_seen: Option<UnixMillis>,
+    /// Another machine has its node key.
+    pub twin: bool,
+}
+
+/// Whether there is a link, and if not, why.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum LinkState {
+    /// Nothing has been tried.
+    #[default]
+    Unknown,
+    /// Linked.
+    Connected { address: SocketAddr, rtt: Duration },
+    /// Being dialled; the last attempt came to this.
+    Dialing { last_error: Option<String> },
+    /// No link.
+    Offline { reason: String },
+}
+
+/// Somebody who proved a node key but is not a member.
+#[derive(Debug, Clone)]
+pub(crate) struct Stranger {
+    pub address: SocketAddr,
+    pub last_seen: UnixMillis,
+}
+
+/// How to reach the task of one peer.
+#[derive(Debug)]
+pub(crate) struct PeerHandle {
+    /// Links that proved membership, for the task to adopt. Few: a new one replaces the one before.
+    pub inbox: mpsc::Sender<Link>,
+    news: Mutex<News>,
+    changed: Notify,
+}
+
+/// What has happened that a peer's task should look at. Flags, not messages: they cannot pile up or get lost.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct News {
+    /// There is new mail in the outbox.
+    pub mail: bool,
+    /// The peer may be reachable again.
+    pub life: bool,
+    /// This machine's own links or addresses changed: whatever is open may be dead.
+    pub interfaces: bool,
+    /// A roster changed that the peer should hear of.
+    pub roster: bool,
+    /// The member list or the secret changed.
+    pub members: bool,
+    /// The link is to end.
+    pub stop: Option<Stop>,
+}
+
+/// Why a peer's task is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// This node stops.
+    ShuttingDown,
+    /// This node leaves the mesh.
+    Leaving,
+    /// The peer is a member no more.
+    Removed,
+}
+
+impl PeerHandle {
+    /// A handle and the end its task listens at.
+    pub(crate) fn new() -> (Arc<Self>, mpsc::Receiver<Link>) {
+        let (inbox, links) = mpsc::channel(LINKS_WAITING);
+        (Arc::new(Self { inbox, news: Mutex::default(), changed: Notify::new() }), links)
+    }
+
+    /// Tells the task what happened. Never blocks.
+    pub(crate) fn tell(&self, happened: impl FnOnce(&mut News)) {
+        happened(&mut self.news.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_one();
+    }
+
+    /// Waits for news and takes them. Safe to cancel: what was not taken is still there.
+    pub(crate) async fn news(&self) -> News {
+        self.changed.notified().await;
+        std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl PeerTable {
+    /// A copy of what is known of `node`.
+    pub(crate) fn get(&self, node: &NodeId) -> Option<Entry> {
+        self.lock().peers.get(node).cloned()
+    }
+
+    /// A copy of the whole table.
+    pub(crate) fn all(&self) -> BTreeMap<NodeId, Entry> {
+        self.lock().peers.clone()
+    }
+
+    /// The task of `node`.
+    pub(crate) fn handle(&self, node: &NodeId) -> Option<Arc<PeerHandle>> {
+        self.lock().peers.get(node).and_then(|entry| entry.handle.clone())
+    }
+
+    /// The tasks of all peers.
+    pub(crate) fn handles(&self) -> Vec<(NodeId, Arc<PeerHandle>)> {
+        let inner = self.lock();
+        inner.peers.iter().filter_map(|(node, entry)| Some((*node, entry.handle.clone()?))).collect()
+    }
+
+    /// Tells every peer's task what happened.
+    pub(crate) fn tell_all(&self, happened: impl Fn(&mut News)) {
+        for (_, handle) in self.handles() {
+            handle.tell(&happened);
+        }
+    }
+
+    /// Changes what is known of `node`.
+    pub(crate) fn update<T>(&self, node: &NodeId, change: impl FnOnce(&mut Entry) -> T) -> T {
+        change(self.lock().peers.entry(*node).or_default())
+    }
+
+    /// Remembers an address of `node`, as the best one.
+    pub(crate) fn learn_address(&self, node: &NodeId, address: SocketAddr) {
+        self.update(node, |entry| {
+            entry.addresses.retain(|known| *known != address);
+            entry.addresses.insert(0, address);
+            entry.addresses.truncate(ADDRESSES);
+        });
+    }
+
+    /// Forgets `node`.
+    pub(crate) fn forget(&self, node: &NodeId) {
+        self.lock().peers.remove(node);
+    }
+
+    /// How many peers are linked.
+    pub(crate) fn connected(&self) -> usize {
+        self.lock().peers.values().filter(|entry| entry.is_connected()).count()
+    }
+
+    /// Remembers that `node`, no member, knocked from `address`.
+    pub(crate) fn stranger(&self, node: NodeId, stranger: Stranger) {
+        let strangers = &mut self.lock().strangers;
+        if strangers.len() >= STRANGERS && !strangers.contains_key(&node) {
+            let oldest = strangers.iter().min_by_key(|(_, known)| known.last_seen).map(|(node, _)| *node);
+            oldest.map(|node| strangers.remove(&node));
+        }
+        strangers.insert(node, stranger);
+    }
+
+    /// The strangers that knocked.
+    pub(crate) fn strangers(&self) -> BTreeMap<NodeId, Stranger> {
+        self.lock().strangers.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(self.state, LinkState::Connected { .. })
+    }
+}
+
+const ADDRESSES: usize = 8;
+const STRANGERS: usize = 64;
+const LINKS_WAITING: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(number: u8) -> NodeId {
+        NodeId::from_bytes([number; 32])
+    }
+
+    #[tokio::test]
+    async fn news_that_come_while_nobody_listens_are_not_lost() {
+        let (handle, _links) = PeerHandle::new();
+        handle.tell(|news| news.mail = true);
+        handle.tell(|news| news.roster = true);
+        let news = handle.news().await;
+        assert!(news.mail && news.roster && !news.life);
+        assert!(futures_util::FutureExt::now_or_never(handle.news()).is_none(), "taken once");
+    }
+
+    #[test]
+    fn the_latest_address_comes_first_and_the_list_is_bounded() {
+        let table = PeerTable::default();
+        for port in [1, 2, 3, 2].into_iter().chain(10..30) {
+            table.learn_address(&node(1), SocketAddr::from(([10, 0, 0, 1], port)));
+        }
+        let addresses = table.get(&node(1)).unwrap().addresses;
+        assert_eq!(addresses.len(), ADDRESSES);
+        assert_eq!(addresses[0].port(), 29);
+    }
+
+    #[test]
+    fn strangers_are_bounded_and_the_oldest_is_forgotten() {
+        let table = PeerTable::default();
+        for number in 0..=u8::try_from(STRANGERS).unwrap() {
+            let address = SocketAddr::from(([10, 0, 0, 1], 1));
+            table.stranger(node(number), Stranger { address, last_seen: UnixMillis(u64::from(number)) });
+        }
+        let strangers = table.strangers();
+        assert_eq!(strangers.len(), STRANGERS);
+        assert!(!strangers.contains_key(&node(0)));
+    }
+}

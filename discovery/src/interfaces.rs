@@ -35,6 +35,14 @@ impl Interfaces {
         let skipped = self.skip.iter().any(|prefix| name.starts_with(prefix.as_str()));
         !skipped && (self.only.is_empty() || self.only.iter().any(|only| only == name))
     }
+
+    /// Addresses of this machine that others on the LAN can use: what a ticket carries.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        // An IPv6 link-local address means nothing without the reader's own interface.
+        let portable = |ip: &IpAddr| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        usable(self).unwrap_or_default().into_iter().map(|(_, ip)| ip).filter(portable).collect()
+    }
 }
 
 /// Reports every change of the used interfaces into `sink` until `stop` is raised.

@@ -21,6 +21,8 @@ pub(crate) enum StreamError {
     Frame(#[from] FrameError),
     #[error("the link is not being written any more")]
     WriterGone,
+    #[error("it sent something that is not expected here")]
+    Unexpected,
     #[error("nothing came in time")]
     TimedOut,
 }

@@ -153,7 +153,7 @@ impl Peer {
             Err(failure) => {
                 tracing::debug!(peer = %self.node, %failure, "not reached");
                 if failure.is_twin() {
-                    self.shared.twin_noticed(None);
+                    self.shared.twin_noticed();
                 }
                 self.last_error = Some(failure.to_string());
                 if self.session.is_none() {

@@ -3,6 +3,7 @@
 
 use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
+use amesh_proto::wire::Frame;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -69,7 +70,7 @@ pub(crate) struct PeerHandle {
 }
 
 /// What has happened that a peer's task should look at. Flags, not messages: they cannot pile up or get lost.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct News {
     /// There is new mail in the outbox.
     pub mail: bool,
@@ -79,8 +80,10 @@ pub(crate) struct News {
     pub interfaces: bool,
     /// A roster changed that the peer should hear of.
     pub roster: bool,
-    /// The member list or the secret changed.
-    pub members: bool,
+    /// The member list changed.
+    pub members: Option<Arc<Frame>>,
+    /// The secret changed.
+    pub secret: Option<Arc<Frame>>,
     /// The link is to end.
     pub stop: Option<Stop>,
 }

@@ -3,6 +3,7 @@
 
 use super::error::StartError;
 use super::files::{self, FileError};
+use crate::tasks::Tasks;
 use amesh_proto::member::MeshState;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -35,12 +36,12 @@ impl Persist {
     }
 
     /// Writes what `state` gives when its turn comes, and waits until it is on disk.
-    pub(crate) async fn save(&self, state: impl FnOnce() -> MeshState) -> Result<(), FileError> {
+    pub(crate) async fn save(&self, tasks: &Tasks, state: impl FnOnce() -> MeshState) -> Result<(), FileError> {
         let Some(path) = self.path.clone() else { return Ok(()) };
         let _turn = self.turn.lock().await;
         let state = state();
         let failed = path.clone();
-        let written = tokio::task::spawn_blocking(move || write(&path, &state)).await;
+        let written = tasks.spawn_blocking(move || write(&path, &state)).await;
         written.unwrap_or_else(|error| {
             Err(FileError::Io { doing: "write", path: failed, source: std::io::Error::other(error) })
         })
@@ -81,10 +82,10 @@ mod tests {
     #[tokio::test]
     async fn the_mesh_survives_a_restart() {
         let dir = tempfile::tempdir().unwrap();
-        let persist = Persist::in_dir(Some(dir.path()));
+        let (persist, tasks) = (Persist::in_dir(Some(dir.path())), Tasks::new("test"));
         assert!(persist.load().unwrap().is_none());
-        persist.save(|| state("alpha")).await.unwrap();
-        persist.save(|| state("beta")).await.unwrap();
+        persist.save(&tasks, || state("alpha")).await.unwrap();
+        persist.save(&tasks, || state("beta")).await.unwrap();
         let again = Persist::in_dir(Some(dir.path())).load().unwrap().unwrap();
         assert_eq!(again.host, "beta");
         assert_eq!(again.secrets, Secrets::new(1, [2; 32]));

@@ -1,0 +1,137 @@
+//! Mail from this node's outbox onto one link: reads what the link's sending half asks for, makes frames of it, and
+//! settles the verdicts that come back. Owned by `session`.
+
+use super::link::{LinkSender, Offer, Settled as LinkSettled};
+use super::shared::Shared;
+use crate::message::Settled;
+use amesh_proto::node_id::NodeId;
+use amesh_proto::wire::mail::LaneStamp;
+use amesh_proto::wire::{Frame, MailFrame, Verdict};
+use amesh_store::{Destination, LaneKey, OutboxEntry, Seq, StoreError};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The sending side of one link.
+pub(super) struct Outgoing {
+    shared: Arc<Shared>,
+    destination: Destination,
+    sender: LinkSender<LaneKey>,
+    settling: FuturesUnordered<BoxFuture<'static, (Vec<u64>, Result<(), StoreError>)>>,
+    /// A settlement failed: nothing more is sent until the link is made anew.
+    pub(super) broken: bool,
+}
+
+impl Outgoing {
+    pub(super) fn new(shared: Arc<Shared>, node: NodeId) -> Self {
+        let sender = LinkSender::new(shared.config.window());
+        let destination = Destination::Node(node);
+        Self { shared, destination, sender, settling: FuturesUnordered::new(), broken: false }
+    }
+
+    /// New mail is in the outbox.
+    pub(super) fn more(&mut self) {
+        self.sender.more();
+    }
+
+    /// Whether the other side owes a verdict.
+    pub(super) fn is_owed(&self) -> bool {
+        self.sender.in_flight() > 0
+    }
+
+    /// Whether a verdict on new mail can be expected at once.
+    pub(super) fn is_light(&self) -> bool {
+        self.sender.in_flight() < LIGHT
+    }
+
+    /// Whether there may be something to send; cheap, and to be asked before [`Self::next`].
+    pub(super) fn wants_to_send(&mut self, now: Duration) -> bool {
+        !self.broken && self.sender.scan(now).is_some()
+    }
+
+    /// When to ask again, though nothing happened.
+    pub(super) fn next_wake(&self) -> Option<Duration> {
+        self.sender.next_wake()
+    }
+
+    /// Appends the next mail to `frames`, one page of the outbox at most.
+    pub(super) fn next(&mut self, now: Duration, frames: &mut Vec<Frame>) {
+        let Some(scan) = self.sender.scan(now) else { return };
+        let after = (scan.after > 0).then_some(Seq(scan.after));
+        let page = match self.shared.store.outbox(&self.destination, after, scan.limit) {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(%error, "the outbox cannot be read");
+                self.broken = true;
+                return;
+            }
+        };
+        let wall = self.shared.clock.now();
+        let offers: Vec<Offer<LaneKey>> = page.iter().map(|entry| offer(entry, wall)).collect();
+        let picked = self.sender.pick(scan, &offers, page.len() < scan.limit);
+        // What is too old is taken out, and bounced, by the hallway's own sweep.
+        self.sender.settled(picked.expired);
+        let chosen: HashSet<u64> = picked.send.into_iter().collect();
+        let (generation, roster) = (self.shared.store.generation(), self.shared.store.own_roster_version());
+        for entry in page.into_iter().filter(|entry| chosen.contains(&entry.seq.0)) {
+            let lane = LaneStamp { generation, number: entry.number, floor: entry.floor };
+            frames.push(Frame::Mail(Box::new(MailFrame::carrying(entry.mail, entry.seq.0, lane, roster, wall))));
+        }
+    }
+
+    /// Takes the other side's verdicts in.
+    pub(super) fn judged(&mut self, verdicts: Vec<(u64, Verdict)>, now: Duration) {
+        let settled = self.sender.on_verdicts(verdicts, now);
+        if settled.is_empty() {
+            return;
+        }
+        let seqs: Vec<u64> = settled.iter().map(|(seq, _)| *seq).collect();
+        let settled: Vec<(Seq, Settled)> = settled.into_iter().map(|(seq, end)| (Seq(seq), told(end))).collect();
+        let (hallway, destination) = (self.shared.hallway.clone(), self.destination.clone());
+        self.settling.push(Box::pin(async move { (seqs, hallway.settle(&destination, settled).await) }));
+    }
+
+    /// Waits for a settlement to become durable; for ever, when there is none. Safe to cancel.
+    pub(super) async fn settled(&mut self) {
+        let Some((seqs, outcome)) = self.settling.next().await else { return std::future::pending().await };
+        match outcome {
+            Ok(()) => self.sender.settled(seqs),
+            Err(error) => {
+                // They stay in the outbox and are sent, and judged as duplicates, over the next link.
+                tracing::error!(%error, "verdicts could not be settled");
+                self.broken = true;
+            }
+        }
+    }
+
+    /// Waits until everything that was judged is settled.
+    pub(super) async fn drain(&mut self) {
+        while let Some((seqs, _)) = self.settling.next().await {
+            self.sender.settled(seqs);
+        }
+    }
+}
+
+fn offer(entry: &OutboxEntry, now: amesh_proto::time::UnixMillis) -> Offer<LaneKey> {
+    Offer {
+        seq: entry.seq.0,
+        lane: entry.lane.clone(),
+        size: entry.mail.envelope.len() + entry.mail.payload.len(),
+        expired: entry.expires_at <= now,
+    }
+}
+
+fn told(end: LinkSettled) -> Settled {
+    match end {
+        LinkSettled::Delivered => Settled::Delivered,
+        LinkSettled::Refused { code } => {
+            Settled::Refused { detail: format!("the recipient's host refused it: {code}"), code }
+        }
+    }
+}
+
+/// With fewer messages than this on their way a link counts as free of backlog.
+const LIGHT: usize = 8;

@@ -1,0 +1,188 @@
+//! Mail from one link into the hallway: groups are prepared in parallel, committed in the order in which they came,
+//! and answered once they are on disk (DESIGN §1.1, §1.7). Owned by `session`.
+
+use super::link::{Arrival, LinkReceiver, Outcome, ReceiveAction};
+use super::shared::Shared;
+use crate::message::{self, Full, Prepared, Refusal};
+use amesh_proto::message::Mail;
+use amesh_proto::node_id::NodeId;
+use amesh_proto::wire::{LaterReason, MailFrame, Verdict, Verdicts};
+use amesh_store::{LaneKey, LaneStamp};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesOrdered;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// The receiving side of one link.
+pub(super) struct Incoming {
+    shared: Arc<Shared>,
+    peer: NodeId,
+    receiver: LinkReceiver<LaneKey, Mail>,
+    /// Passed by the receiver, not yet on their way.
+    group: Vec<Arrival<LaneKey, Mail>>,
+    preparing: FuturesOrdered<JoinHandle<Vec<Judged>>>,
+    committing: FuturesOrdered<BoxFuture<'static, Vec<(u64, Outcome)>>>,
+    verdicts: Vec<(u64, Verdict)>,
+    /// The peer's roster is needed at this version.
+    pub(super) wants_roster: Option<u64>,
+}
+
+/// One message after the steps that need no disk.
+type Judged = (u64, Result<Prepared, Refusal>);
+
+impl Incoming {
+    pub(super) fn new(shared: Arc<Shared>, peer: NodeId, roster_version: u64) -> Self {
+        Self {
+            shared,
+            peer,
+            receiver: LinkReceiver::new(roster_version),
+            group: Vec::new(),
+            preparing: FuturesOrdered::new(),
+            committing: FuturesOrdered::new(),
+            verdicts: Vec::new(),
+            wants_roster: None,
+        }
+    }
+
+    /// A message came. Call [`Self::launch`] after the last of a batch.
+    pub(super) fn arrived(&mut self, frame: MailFrame, now: Duration) {
+        let (seq, stamp, roster_version, size) = (frame.outbox_seq, frame.lane, frame.roster_version, frame.size());
+        let mail = match frame.into_mail(self.shared.clock.now()) {
+            Ok(mail) => mail,
+            Err(error) => {
+                tracing::info!(peer = %self.peer, %error, "refused");
+                self.verdicts.push((seq, Verdict::Refused("invalid_field".to_owned())));
+                return;
+            }
+        };
+        let lane = LaneKey { sender: mail.from.clone(), recipient: mail.to.clone(), class: mail.priority };
+        let arrival = Arrival { seq, lane, stamp, roster_version, size, mail };
+        let actions = self.receiver.on_mail(arrival, now);
+        self.act(actions);
+    }
+
+    /// The peer's roster is held at `version` now.
+    pub(super) fn on_roster(&mut self, version: u64, now: Duration) {
+        let actions = self.receiver.on_roster(version, now);
+        self.act(actions);
+        self.launch();
+    }
+
+    /// Time has passed.
+    pub(super) fn on_tick(&mut self, now: Duration) {
+        let actions = self.receiver.on_tick(now);
+        self.act(actions);
+        self.launch();
+    }
+
+    /// When to call [`Self::on_tick`].
+    pub(super) fn next_wake(&self) -> Option<Duration> {
+        self.receiver.next_wake()
+    }
+
+    /// Whether verdicts are ready to be sent.
+    pub(super) fn has_verdicts(&self) -> bool {
+        !self.verdicts.is_empty()
+    }
+
+    /// Whether nothing is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.preparing.is_empty() && self.committing.is_empty()
+    }
+
+    /// Verdicts to send now: all of them on what is on disk, or will never be.
+    pub(super) fn take_verdicts(&mut self) -> Verdicts {
+        let count = self.verdicts.len().min(Verdicts::LIMIT);
+        Verdicts(self.verdicts.drain(..count).collect())
+    }
+
+    /// Sends what has gathered through the steps that need no disk, in a task of its own.
+    pub(super) fn launch(&mut self) {
+        while !self.group.is_empty() {
+            let count = self.group.len().min(GROUP);
+            let group: Vec<_> = self.group.drain(..count).collect();
+            let (hallway, peer) = (self.shared.hallway.clone(), self.peer);
+            self.preparing.push_back(self.shared.tasks.spawn(async move {
+                group.into_iter().map(|arrival| prepare(&hallway, peer, arrival)).collect()
+            }));
+        }
+    }
+
+    /// Waits until some of the work under way is done and takes its result in. Safe to cancel.
+    pub(super) async fn progress(&mut self) {
+        tokio::select! {
+            Some(prepared) = self.preparing.next(), if !self.preparing.is_empty() => match prepared {
+                Ok(group) => self.commit(group),
+                // A task that fails takes its group along: unanswered, it comes again over the next link.
+                Err(error) => tracing::error!(%error, "a group of messages could not be judged"),
+            },
+            Some(outcomes) = self.committing.next(), if !self.committing.is_empty() => {
+                for (seq, outcome) in outcomes {
+                    self.verdicts.extend(self.receiver.on_outcome(seq, outcome));
+                }
+            }
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Hands the group to the store in order, and waits for it elsewhere.
+    fn commit(&mut self, group: Vec<Judged>) {
+        let hallway = &self.shared.hallway;
+        let commits: Vec<_> = group
+            .into_iter()
+            .map(|(seq, judged)| (seq, judged.map(|prepared| hallway.commit(prepared))))
+            .collect();
+        self.committing.push_back(Box::pin(async move {
+            let mut outcomes = Vec::with_capacity(commits.len());
+            for (seq, commit) in commits {
+                let written = match commit {
+                    Ok(commit) => commit.await,
+                    Err(refusal) => Err(refusal),
+                };
+                outcomes.push((seq, outcome(written.map(|written| written.repeat))));
+            }
+            outcomes
+        }));
+    }
+
+    fn act(&mut self, actions: Vec<ReceiveAction<LaneKey, Mail>>) {
+        for action in actions {
+            match action {
+                ReceiveAction::Judge(arrival) => self.group.push(arrival),
+                ReceiveAction::Answer(seq, verdict) => self.verdicts.push((seq, verdict)),
+                ReceiveAction::PullRoster { version } => self.wants_roster = Some(version),
+            }
+        }
+    }
+}
+
+fn prepare(hallway: &message::Hallway, peer: NodeId, arrival: Arrival<LaneKey, Mail>) -> Judged {
+    let amesh_proto::wire::mail::LaneStamp { generation, number, floor } = arrival.stamp;
+    let lane = LaneStamp { generation, number, floor };
+    (arrival.seq, hallway.prepare(message::Incoming::FromPeer { peer, mail: Box::new(arrival.mail), lane }))
+}
+
+/// What the link is told. Only what can change by waiting is put off.
+fn outcome(written: Result<bool, Refusal>) -> Outcome {
+    let refusal = match written {
+        Ok(true) => return Outcome::Duplicate,
+        Ok(false) => return Outcome::Committed,
+        Err(refusal) => refusal,
+    };
+    match refusal {
+        Refusal::Full(Full::Mailbox) => Outcome::Later(LaterReason::MailboxFull),
+        Refusal::Full(Full::Disk) => Outcome::Later(LaterReason::DiskFull),
+        Refusal::Full(Full::Outbox) | Refusal::Limited { .. } => Outcome::Later(LaterReason::Limit),
+        Refusal::LaneGap { .. } => Outcome::Later(LaterReason::LaneGap),
+        Refusal::Store(_) => Outcome::Later(LaterReason::Unavailable),
+        refused => {
+            tracing::info!(code = refused.code(), reason = %refused, "mail from a link refused");
+            Outcome::Refused { code: refused.code().to_owned() }
+        }
+    }
+}
+
+/// Messages judged by one task.
+const GROUP: usize = 64;

@@ -135,6 +135,7 @@ impl Writer {
             self.blobs.sync()?;
             write(&shared, engine, txn)?;
             shared.set_durable(self.counters.next_seq);
+            shared.set_roster_version(self.counters.roster_version);
         }
         Ok(())
     }

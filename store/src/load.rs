@@ -122,6 +122,7 @@ fn start(shared: &Shared, mark: Option<Mark>, generation: u64) -> Result<Counter
     *shared.tally.write().unwrap_or_else(PoisonError::into_inner) = count(read)?;
     shared.generation.store(birth.generation, Ordering::Release);
     shared.set_durable(counters.next_seq);
+    shared.set_roster_version(counters.roster_version);
     Ok(counters)
 }
 

@@ -8,6 +8,7 @@ use crate::tally::Tally;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use tokio::sync::watch;
 
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) settled: RwLock<()>,
     durable: AtomicU64,
     pub(crate) generation: AtomicU64,
+    /// The version of the node's own roster that is durable.
+    pub(crate) roster: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -41,6 +44,7 @@ impl Shared {
             settled: RwLock::new(()),
             durable: AtomicU64::new(0),
             generation: AtomicU64::new(0),
+            roster: watch::Sender::new(0),
         }
     }
 
@@ -78,6 +82,10 @@ impl Shared {
 
     pub(crate) fn set_durable(&self, seq: u64) {
         self.durable.store(seq, Ordering::Release);
+    }
+
+    pub(crate) fn set_roster_version(&self, version: u64) {
+        self.roster.send_if_modified(|known| std::mem::replace(known, version) != version);
     }
 
     pub(crate) fn bodies(&self) -> Option<&Path> {

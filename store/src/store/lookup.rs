@@ -17,6 +17,7 @@ use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use tokio::sync::watch;
 
 /// How much waits for one destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,6 +178,18 @@ impl Store {
             let version = Counters::read(read)?.roster_version;
             Ok(OwnRoster { version, entries: own_roster::all(read)? })
         })
+    }
+
+    /// The version of the node's own roster that is durable. Cheap.
+    #[must_use]
+    pub fn own_roster_version(&self) -> u64 {
+        *self.shared().roster.borrow()
+    }
+
+    /// Follows [`Self::own_roster_version`].
+    #[must_use]
+    pub fn watch_own_roster(&self) -> watch::Receiver<u64> {
+        self.shared().roster.subscribe()
     }
 
     /// Another node's roster.

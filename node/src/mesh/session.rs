@@ -1,0 +1,330 @@
+//! One link in use: what comes in is judged, what is ready goes out, in batches, and nothing waits for anything else.
+//! Owned by `peer`, which replaces it when a newer link takes over; everything that must outlive it is in the store.
+
+use super::endpoint::CloseCode;
+use super::frames::{FrameReader, FrameWriter, StreamError};
+use super::greet::Link;
+use super::incoming::Incoming;
+use super::outgoing::Outgoing;
+use super::peers::News;
+use super::roster::{self, PartOutcome, RosterSync};
+use super::shared::Shared;
+use amesh_proto::node_id::NodeId;
+use amesh_proto::wire::{
+    Frame, Goodbye, Neighbour, Neighbours, Refuse, RefuseCode, RosterPart, RosterPull, RosterVersion,
+};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// See the module.
+pub(crate) struct Session {
+    shared: Arc<Shared>,
+    node: NodeId,
+    connection: quinn::Connection,
+    reader: FrameReader,
+    writer: FrameWriter,
+    /// Frames other than mail and verdicts, in order.
+    out: VecDeque<Frame>,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    sync: RosterSync,
+    installing: FuturesUnordered<BoxFuture<'static, (NodeId, Option<u64>)>>,
+    frames: Vec<Frame>,
+}
+
+/// Why a link is over.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    #[error("{0}")]
+    Stream(#[from] StreamError),
+    #[error("it said goodbye: {}", farewell(*.0))]
+    Goodbye(Goodbye),
+    #[error("it broke the protocol: {0}")]
+    Protocol(&'static str),
+    #[error("this node's store failed")]
+    Broken,
+}
+
+impl Ended {
+    pub(crate) fn close_code(&self) -> CloseCode {
+        match self {
+            Self::Stream(StreamError::Frame(_)) | Self::Protocol(_) => CloseCode::Protocol,
+            _ => CloseCode::Done,
+        }
+    }
+
+    /// Whether the link ended because nothing came any more.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::Stream(error) if error.is_silence())
+    }
+
+    /// With which code the other node closed the link, if it did.
+    pub(crate) fn closed_with(&self) -> Option<CloseCode> {
+        match self {
+            Self::Stream(error) => error.close_code(),
+            _ => None,
+        }
+    }
+}
+
+fn farewell(goodbye: Goodbye) -> &'static str {
+    match goodbye {
+        Goodbye::Stopping => "it is stopping",
+        Goodbye::Idle => "the link was idle",
+        Goodbye::Redundant => "it uses another link",
+        Goodbye::Leaving => "it leaves the mesh",
+    }
+}
+
+impl Session {
+    pub(crate) fn new(shared: Arc<Shared>, link: Link) -> Self {
+        let Link { node, connection, reader, writer, greeting, first, .. } = link;
+        let held = shared.rosters.version_of(&node).unwrap_or(0);
+        let mut session = Self {
+            node,
+            connection,
+            reader,
+            writer,
+            out: first.into(),
+            incoming: Incoming::new(shared.clone(), node, held),
+            outgoing: Outgoing::new(shared.clone(), node),
+            sync: RosterSync::new(shared.mesh_id()),
+            installing: FuturesUnordered::new(),
+            frames: Vec::new(),
+            shared,
+        };
+        // Something is always said first: it tells the other end that this link is the one in use (see `greet`).
+        session.out.push_back(Frame::RosterAdvert(session.shared.rosters.advert(&session.shared)));
+        session.want(RosterVersion { node, version: greeting.roster_version });
+        session.out.extend(session.neighbours());
+        session
+    }
+
+    /// Does the next piece of work. Safe to cancel.
+    pub(crate) async fn step(&mut self) -> Result<(), Ended> {
+        let now = self.shared.clock.monotonic();
+        if self.outgoing.broken {
+            return Err(Ended::Broken);
+        }
+        let to_send = !self.out.is_empty() || self.incoming.has_verdicts() || self.outgoing.wants_to_send(now);
+        let wake = [self.outgoing.next_wake(), self.incoming.next_wake()].into_iter().flatten().min();
+        let Self { reader, writer, frames, incoming, outgoing, installing, .. } = self;
+        tokio::select! {
+            read = reader.batch(BATCH, frames) => {
+                read?;
+                self.take_in()?;
+            }
+            room = writer.room(), if to_send => {
+                let room = room?;
+                let frames = self.next_frames(now);
+                room.send(&frames)?;
+            }
+            () = outgoing.settled() => {}
+            () = incoming.progress() => {}
+            Some((node, version)) = installing.next(), if !installing.is_empty() => {
+                if let Some(version) = version.filter(|_| node == self.node) {
+                    self.incoming.on_roster(version, self.shared.clock.monotonic());
+                }
+            }
+            () = tokio::time::sleep(wake.unwrap_or_default().saturating_sub(now)), if wake.is_some() => {
+                self.incoming.on_tick(self.shared.clock.monotonic());
+            }
+        }
+        if let Some(version) = self.incoming.wants_roster.take() {
+            self.want(RosterVersion { node: self.node, version });
+        }
+        Ok(())
+    }
+
+    /// Something happened on this node that the other may have to hear.
+    pub(crate) fn tell(&mut self, news: &News) {
+        if news.mail {
+            self.outgoing.more();
+        }
+        let frames = news.members.iter().chain(&news.secret).map(|frame| (**frame).clone());
+        self.out.extend(frames);
+        if news.roster {
+            self.out.push_back(Frame::RosterAdvert(self.shared.rosters.advert(&self.shared)));
+            // The peer's own roster may have come by another way.
+            if let Some(version) = self.shared.rosters.version_of(&self.node) {
+                self.incoming.on_roster(version, self.shared.clock.monotonic());
+            }
+        }
+    }
+
+    /// Tells the other node that a second machine has its key.
+    pub(crate) fn report_twin(&mut self) {
+        self.out.push_back(Frame::Refuse(Refuse { code: RefuseCode::TwoMachines }));
+    }
+
+    /// Whether the other node owes a verdict.
+    pub(crate) fn is_owed(&self) -> bool {
+        self.outgoing.is_owed()
+    }
+
+    /// Whether a verdict on new mail can be expected at once.
+    pub(crate) fn is_light(&self) -> bool {
+        self.outgoing.is_light()
+    }
+
+    pub(crate) fn packets_received(&self) -> u64 {
+        self.connection.stats().udp_rx.datagrams
+    }
+
+    pub(crate) fn rtt(&self) -> Duration {
+        self.connection.rtt()
+    }
+
+    /// Drops the link as it stands. What was under way comes again over the next one.
+    pub(crate) fn abandon(self, code: CloseCode) {
+        self.connection.close(code.into(), b"");
+    }
+
+    /// Finishes what is under way, answers it, says goodbye and closes.
+    pub(crate) async fn close(mut self, goodbye: Goodbye, code: CloseCode) {
+        let finishing = async {
+            while !self.incoming.is_idle() {
+                self.incoming.progress().await;
+            }
+            self.outgoing.drain().await;
+        };
+        if tokio::time::timeout(FINISHING, finishing).await.is_err() {
+            tracing::debug!(peer = %self.node, "not everything that was under way could be finished");
+        }
+        let mut last: Vec<Frame> = self.out.drain(..).collect();
+        while self.incoming.has_verdicts() {
+            last.push(Frame::Verdicts(self.incoming.take_verdicts()));
+        }
+        last.push(Frame::Goodbye(goodbye));
+        if let Ok(Ok(())) = tokio::time::timeout(FINISHING, self.writer.send(&last)).await {
+            self.writer.finish(FINISHING).await;
+        }
+        self.connection.close(code.into(), b"");
+    }
+
+    fn take_in(&mut self) -> Result<(), Ended> {
+        let now = self.shared.clock.monotonic();
+        for frame in std::mem::take(&mut self.frames) {
+            self.on_frame(frame, now)?;
+        }
+        self.incoming.launch();
+        Ok(())
+    }
+
+    fn on_frame(&mut self, frame: Frame, now: Duration) -> Result<(), Ended> {
+        match frame {
+            Frame::Mail(mail) => self.incoming.arrived(*mail, now),
+            Frame::Verdicts(verdicts) => self.outgoing.judged(verdicts.0, now),
+            Frame::Members(statements) => {
+                let changed = self.shared.membership().on_members(&statements);
+                match changed {
+                    Ok(changed) => self.shared.apply_soon(changed),
+                    Err(error) => tracing::warn!(peer = %self.node, %error, "its member list was not taken"),
+                }
+            }
+            Frame::Secret(secret) => {
+                let changed = self.shared.membership().on_secret(&secret);
+                self.shared.apply_soon(changed);
+            }
+            Frame::RosterAdvert(advert) => advert.0.into_iter().for_each(|offered| self.want(offered)),
+            Frame::RosterPull(pull) => self.answer(pull),
+            Frame::RosterPart(part) => self.on_part(*part, now),
+            Frame::Neighbours(neighbours) => self.meet(neighbours),
+            Frame::Ping(number) => self.out.push_back(Frame::Pong(number)),
+            Frame::Pong(_) => {}
+            Frame::Refuse(Refuse { code: RefuseCode::TwoMachines }) => self.shared.twin_noticed(),
+            Frame::Goodbye(goodbye) => return Err(Ended::Goodbye(goodbye)),
+            _ => return Err(Ended::Protocol("a frame that has no place on a link")),
+        }
+        if self.out.len() > OUT_LIMIT {
+            return Err(Ended::Protocol("it asks for more than it reads"));
+        }
+        Ok(())
+    }
+
+    fn want(&mut self, offered: RosterVersion) {
+        if !self.shared.is_member(&offered.node) || offered.node == self.shared.identity.node_id() {
+            return;
+        }
+        let held = self.shared.rosters.version_of(&offered.node).unwrap_or(0);
+        let pull = self.sync.want(offered, held, self.shared.clock.monotonic());
+        self.out.extend(pull.map(Frame::RosterPull));
+    }
+
+    fn answer(&mut self, pull: RosterPull) {
+        let held = self.shared.rosters.of(&self.shared, &pull.node);
+        let parts = roster::answer(pull, held.map(|held| (*held).clone()));
+        self.out.extend(parts.into_iter().map(|part| Frame::RosterPart(Box::new(part))));
+    }
+
+    fn on_part(&mut self, part: RosterPart, now: Duration) {
+        let shared = self.shared.clone();
+        let held = |node: &NodeId| shared.rosters.of(&shared, node).map(|held| (*held).clone());
+        let node = part.node;
+        match self.sync.on_part(part, held, now) {
+            PartOutcome::Nothing => {}
+            PartOutcome::Pull(pull) => self.out.push_back(Frame::RosterPull(pull)),
+            PartOutcome::Failed(fault) => tracing::warn!(peer = %self.node, of = %node, %fault, "roster not taken"),
+            PartOutcome::Install(verified) => {
+                self.installing.push(Box::pin(async move {
+                    let installed = shared.rosters.install(&shared, *verified).await;
+                    let failed = |error: &_| tracing::error!(%error, "a roster could not be kept");
+                    (node, installed.inspect_err(failed).ok())
+                }));
+            }
+        }
+    }
+
+    /// Where other members were last reached, for one that cannot hear them itself.
+    fn neighbours(&self) -> Option<Frame> {
+        let known = self.shared.peers.all().into_iter().filter(|(node, entry)| {
+            *node != self.node && !entry.addresses.is_empty()
+        });
+        let known: Vec<Neighbour> = known
+            .take(Neighbours::LIMIT)
+            .map(|(node, entry)| Neighbour { node, addresses: entry.addresses })
+            .collect();
+        (!known.is_empty()).then(|| Frame::Neighbours(Neighbours(known)))
+    }
+
+    fn meet(&self, neighbours: Neighbours) {
+        for neighbour in neighbours.0.into_iter().take(Neighbours::LIMIT) {
+            let Some(handle) = self.shared.peers.handle(&neighbour.node) else { continue };
+            if self.shared.is_linked(&neighbour.node) {
+                continue;
+            }
+            for address in neighbour.addresses.into_iter().take(Neighbours::ADDRESS_LIMIT) {
+                if self.shared.may_remember(&address) {
+                    self.shared.peers.hear_of_address(&neighbour.node, address);
+                }
+            }
+            handle.tell(|news| news.life = true);
+        }
+    }
+
+    fn next_frames(&mut self, now: Duration) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        if self.incoming.has_verdicts() {
+            frames.push(Frame::Verdicts(self.incoming.take_verdicts()));
+        }
+        let count = self.out.len().min(CONTROL);
+        frames.extend(self.out.drain(..count));
+        if self.out.is_empty() {
+            self.outgoing.next(now, &mut frames);
+        }
+        frames
+    }
+}
+
+/// Frames taken in at once.
+const BATCH: usize = 128;
+/// Frames other than mail written at once; each may be large.
+const CONTROL: usize = 4;
+/// Frames other than mail that may wait to be written.
+const OUT_LIMIT: usize = 4096;
+/// For each stage of an orderly end.
+const FINISHING: Duration = Duration::from_secs(1);

@@ -1,1 +1,186 @@
-//! Who lives on this node.
+//! The agents of this node: registering, authenticating, changing, leaving; and, through [`directory`], everybody
+//! else's. Called by the doors; below it only the store.
+
+mod agent;
+pub mod api_key;
+pub mod directory;
+mod error;
+pub mod presence;
+mod registration;
+mod suggest;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use agent::Agent;
+pub use error::{AuthError, RegisterError};
+pub use registration::{Registered, Registrant, SYSTEM_NAME};
+
+use crate::clock::SharedClock;
+use amesh_proto::api::agents::AgentPatch;
+use amesh_proto::time::UnixMillis;
+use amesh_store::{AgentChange, Store, StoreError};
+use api_key::KeyHash;
+use directory::Directory;
+use presence::Presence;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// Who may register.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Let agents name any tenant, not only this node's organization.
+    pub any_tenant: bool,
+    /// Take webhook addresses that are not HTTPS (local networks only, REG-7).
+    pub plain_webhooks: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { any_tenant: true, plain_webhooks: true }
+    }
+}
+
+/// The agents of this node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Agents {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    store: Store,
+    clock: SharedClock,
+    directory: Directory,
+    presence: Presence,
+    /// Keys that were asked for lately, and when. Emptied whenever an agent or a key changes.
+    keys: RwLock<HashMap<KeyHash, (Arc<Agent>, Duration)>>,
+}
+
+impl Agents {
+    /// Reads every registered agent into `directory`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn load(config: Config, store: Store, clock: SharedClock, directory: Directory) -> Result<Self, StoreError> {
+        for record in store.all_agents()? {
+            let address = record.address.clone();
+            match Agent::from_record(record) {
+                Ok(agent) => directory.put_local(agent),
+                // A key that was fine at registration and is refused now: the rest of the node must start all the same.
+                Err(error) => tracing::error!(%address, %error, "this agent's key is not usable; it cannot send"),
+            }
+        }
+        let keys = RwLock::default();
+        let inner = Inner { config, store, clock, directory, presence: Presence::default(), keys };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Whose API key this is (KEY-9).
+    ///
+    /// # Errors
+    /// [`AuthError`] when it is nobody's.
+    pub fn authenticate(&self, presented: &str) -> Result<Arc<Agent>, AuthError> {
+        let hash = api_key::hash(presented).ok_or(AuthError::Unknown)?;
+        let agent = match self.cached(&hash) {
+            Some(agent) => agent,
+            None => self.look_up(hash)?,
+        };
+        self.inner.presence.saw(agent.no, self.now());
+        Ok(agent)
+    }
+
+    /// Where addresses lead.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.inner.directory
+    }
+
+    /// Who is connected.
+    #[must_use]
+    pub fn presence(&self) -> &Presence {
+        &self.inner.presence
+    }
+
+    /// Changes what an agent may change of itself (REG-23).
+    ///
+    /// # Errors
+    /// [`RegisterError::Body`] for a bad webhook address, [`RegisterError::Store`] when the store fails.
+    pub async fn update(&self, agent: &Agent, patch: AgentPatch) -> Result<Arc<Agent>, RegisterError> {
+        let delivery = match patch.delivery {
+            None => None,
+            Some(wanted) => Some(registration::merged(&self.inner.config, &agent.record.delivery, wanted)?),
+        };
+        let change = AgentChange {
+            alias: patch.alias.map(|alias| Some(alias).filter(|alias| !alias.is_empty())),
+            delivery,
+            metadata: patch.metadata.map(|members| serde_json::Value::Object(members).to_string()),
+        };
+        let record = self.inner.store.update_agent(agent.no, change, self.now()).await?;
+        let Ok(changed) = Agent::from_record(record) else { return Err(StoreError::NoSuchAgent.into()) };
+        self.put(changed.clone());
+        Ok(changed)
+    }
+
+    /// Removes an agent, its mail and its keys; its address is withheld for 30 days (REG-24, REG-25).
+    ///
+    /// # Errors
+    /// When the store fails; the agent is then still registered.
+    pub async fn deregister(&self, agent: &Agent) -> Result<UnixMillis, StoreError> {
+        let now = self.now();
+        self.inner.store.deregister_agent(agent.no, now).await?;
+        self.inner.directory.remove_local(&agent.address);
+        self.inner.presence.forget(agent.no);
+        self.forget_keys();
+        Ok(now)
+    }
+
+    /// How many agents live here.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.inner.directory.local_count()
+    }
+
+    fn put(&self, agent: Arc<Agent>) {
+        self.inner.directory.put_local(agent);
+        self.forget_keys();
+    }
+
+    fn cached(&self, hash: &KeyHash) -> Option<Arc<Agent>> {
+        let keys = self.inner.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let (agent, since) = keys.get(hash)?;
+        // A key can have an end (KEY-3): the store is asked again before long.
+        let age = self.inner.clock.monotonic().saturating_sub(*since);
+        (age < CACHED_FOR).then(|| agent.clone())
+    }
+
+    fn look_up(&self, hash: KeyHash) -> Result<Arc<Agent>, AuthError> {
+        // Locked before the store is asked: a key that is revoked meanwhile is forgotten after it is remembered here.
+        let mut keys = self.inner.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let record = self.inner.store.agent_by_key_hash(&hash, self.now()).map_err(|error| {
+            tracing::error!(%error, "an API key could not be looked up");
+            AuthError::Unavailable
+        })?;
+        let record = record.ok_or(AuthError::Unknown)?;
+        let agent = self.inner.directory.local_agent(&record.address).ok_or(AuthError::Unknown)?;
+        if keys.len() >= CACHED_KEYS {
+            keys.clear();
+        }
+        keys.insert(hash, (agent.clone(), self.inner.clock.monotonic()));
+        Ok(agent)
+    }
+
+    fn forget_keys(&self) {
+        self.inner.keys.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn now(&self) -> UnixMillis {
+        self.inner.clock.now()
+    }
+}
+
+const CACHED_KEYS: usize = 50_000;
+const CACHED_FOR: Duration = Duration::from_secs(30);

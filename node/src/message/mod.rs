@@ -1,1 +1,246 @@
-//! The hallway: a message's life, top to bottom.
+//! The hallway: every message of every door passes through here, and no other code writes to the message trees.
+//!
+//! ```text
+//! doors → accept → verify → plan → commit → deliver → carriers
+//!           1        2        3      4         5        6 retry   7 settle
+//! ```
+//!
+//! [`Hallway::submit`] is a message's life, top to bottom; each step is one file. `http` calls it for agents; `mesh`
+//! calls [`Hallway::prepare`] and [`Hallway::commit`], so that a link verifies in parallel and commits in order.
+//! Carriers read the outbox and report with [`Hallway::settle`].
+
+mod accept;
+mod commit;
+pub mod deliver;
+mod error;
+mod expire;
+mod faults;
+mod incoming;
+mod mailbox;
+mod notice;
+mod plan;
+pub mod retry;
+mod settle;
+mod status;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use deliver::carrier::Carrier;
+pub use deliver::inbox::MailSignal;
+pub use error::{Full, Refusal, SignatureFault};
+pub use incoming::{Accepted, Basis, Incoming, Method, Status};
+pub use notice::Notice;
+pub use settle::Settled;
+
+use crate::agents::{Agent, Agents};
+use crate::clock::SharedClock;
+use crate::tasks::Tasks;
+use accept::Circumstances;
+use amesh_proto::id::MessageId;
+use amesh_store::{Destination, NewMail, Store};
+use commit::Written;
+use deliver::Deliver;
+use faults::Faults;
+use plan::{Plan, Question};
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How the hallway behaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Refuse unsigned mail even between agents of this node.
+    pub require_signatures: bool,
+    /// How long `/route` waits for a connected recipient, in milliseconds, before it answers `queued`.
+    pub patience_ms: u64,
+    /// How many callers may wait like that for other hosts at a time; the others are answered at once.
+    pub waiting_callers: usize,
+    /// How long mail is kept that says nothing about it, in days (RLY-1).
+    pub default_ttl_days: u64,
+    /// How long mail is kept at most, in days.
+    pub longest_ttl_days: u64,
+    /// Bad signatures that one source may bring in a minute before all its mail is refused for the rest of it.
+    pub bad_signatures_per_minute: u32,
+    /// How often expired mail is looked for, in seconds.
+    pub expire_every_s: u64,
+    /// When unreachable hosts are tried again.
+    pub retry: retry::Config,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            require_signatures: false,
+            patience_ms: 250,
+            waiting_callers: 10_000,
+            default_ttl_days: 7,
+            longest_ttl_days: 30,
+            bad_signatures_per_minute: 60,
+            expire_every_s: 30,
+            retry: retry::Config::default(),
+        }
+    }
+}
+
+impl Config {
+    fn default_ttl(&self) -> Duration {
+        Duration::from_secs(self.default_ttl_days.min(self.longest_ttl_days) * DAY)
+    }
+
+    fn longest_ttl(&self) -> Duration {
+        Duration::from_secs(self.longest_ttl_days * DAY)
+    }
+}
+
+/// The hallway. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hallway {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    store: Store,
+    agents: Agents,
+    clock: SharedClock,
+    tasks: Tasks,
+    deliver: Deliver,
+    faults: Faults,
+    /// Set while the wall clock has jumped: nothing expires (DESIGN §5, Clocks).
+    clock_is_off: AtomicBool,
+}
+
+/// A message that has passed every check and is not yet on disk.
+#[derive(Debug)]
+pub struct Prepared {
+    mail: NewMail,
+    plan: Plan,
+}
+
+impl Hallway {
+    /// A hallway without carriers; `mesh` adds itself with [`Self::add_carrier`] once it is built.
+    #[must_use]
+    pub fn new(config: Config, store: Store, agents: Agents, clock: SharedClock, tasks: Tasks) -> Self {
+        let deliver = Deliver::new(&config, agents.presence().clone(), clock.clone());
+        let faults = Faults::new(config.bad_signatures_per_minute);
+        let clock_is_off = AtomicBool::new(false);
+        Self { inner: Arc::new(Inner { config, store, agents, clock, tasks, deliver, faults, clock_is_off }) }
+    }
+
+    /// A message's whole life from a door to its answer. The answer means: on disk (DESIGN §1.1).
+    ///
+    /// # Errors
+    /// [`Refusal`]: nothing of the message is stored.
+    pub async fn submit(&self, incoming: Incoming) -> Result<Accepted, Refusal> {
+        let prepared = self.prepare_off_the_workers(incoming).await?; // 1 accept, 2 verify, 3 plan
+        let written = self.commit(prepared).await?; // 4 commit
+        Ok(self.inner.deliver.deliver(&self.inner.store, written).await) // 5 deliver
+    }
+
+    /// Large bodies take milliseconds to judge, too long for an async worker (PITFALLS, quinn).
+    async fn prepare_off_the_workers(&self, incoming: Incoming) -> Result<Prepared, Refusal> {
+        if incoming.size() < LARGE {
+            return self.prepare(incoming);
+        }
+        let hallway = self.clone();
+        let judged = self.inner.tasks.spawn_blocking(move || hallway.prepare(incoming)).await;
+        judged.unwrap_or_else(|error| Err(Refusal::Store(error.to_string())))
+    }
+
+    /// Steps 1 to 3: everything that can be judged without the disk. Takes CPU, never waits.
+    ///
+    /// # Errors
+    /// [`Refusal`], by the step that refused.
+    pub fn prepare(&self, incoming: Incoming) -> Result<Prepared, Refusal> {
+        let inner = &*self.inner;
+        let now = inner.clock.now();
+        let directory = inner.agents.directory();
+        inner.faults.admit(&incoming, inner.clock.monotonic())?;
+        let around = Circumstances {
+            directory,
+            config: &inner.config,
+            now,
+            random: rand::random(),
+            thread_of: &|agent, parent| self.thread_of(agent, parent),
+        };
+        let source = faults::source_of(&incoming);
+        let draft = accept::accept(incoming, &around)?;
+        let verified = verify::verify(draft, directory)
+            .inspect_err(|refusal| inner.faults.count(source, refusal, inner.clock.monotonic()))?;
+        let mail = &verified.draft.mail;
+        let foreign = Destination::Provider(mail.to.provider().to_owned());
+        let plan = plan::plan(Question {
+            by_link: verified.draft.is_carried(),
+            signed: verified.signed,
+            from: &mail.from,
+            to: &mail.to,
+            sender: verified.draft.standing(directory),
+            recipient: directory.resolve(&mail.to),
+            require_signatures: inner.config.require_signatures,
+            own_domain: directory.naming().is_ours(&mail.to),
+            provider_served: inner.deliver.is_served(&foreign),
+        })?;
+        Ok(commit::prepared(verified.draft, plan, now))
+    }
+
+    /// Step 4. The change is handed to the store's writer before this returns, so calls are committed in call order;
+    /// the future resolves when the mail is on disk and whoever serves it next has been woken.
+    pub fn commit(&self, prepared: Prepared) -> impl Future<Output = Result<Written, Refusal>> + Send + use<> {
+        let inner = self.inner.clone();
+        let Prepared { mail, plan } = prepared;
+        let facts = commit::Facts::of(&mail, plan);
+        let durable = inner.store.commit_mail(mail);
+        async move {
+            let written = commit::outcome(facts, durable.await)?;
+            inner.deliver.wake(&written);
+            Ok(written)
+        }
+    }
+
+    /// The agents this hallway serves.
+    #[must_use]
+    pub fn agents(&self) -> &Agents {
+        &self.inner.agents
+    }
+
+    /// How this hallway behaves.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Registers a carrier. Called once per carrier, by `node`, before the doors open.
+    pub fn add_carrier(&self, carrier: Arc<dyn Carrier>) {
+        self.inner.deliver.add_carrier(carrier);
+    }
+
+    /// Watches the mailbox of `agent`; read the mailbox after this call, not before, and nothing is missed.
+    #[must_use]
+    pub fn subscribe(&self, agent: &Agent) -> MailSignal {
+        self.inner.deliver.inboxes().subscribe(agent.no)
+    }
+
+    /// A socket of `agent` has written everything in its mailbox up to `seq`.
+    pub fn pushed(&self, agent: &Agent, seq: amesh_store::Seq) {
+        self.inner.deliver.inboxes().pushed(agent.no, seq);
+    }
+
+    /// Whether the wall clock can be trusted to let mail expire; `doctor` says so when not.
+    #[must_use]
+    pub fn clock_is_steady(&self) -> bool {
+        !self.inner.clock_is_off.load(Ordering::Relaxed)
+    }
+
+    fn thread_of(&self, agent: &Agent, parent: &MessageId) -> Option<String> {
+        let entry = self.inner.store.entry(agent.no, parent).ok().flatten()?;
+        entry.mail.envelope().ok().map(|envelope| envelope.thread_id)
+    }
+}
+
+const DAY: u64 = 86_400;
+const LARGE: usize = 32 * 1024;

@@ -1,0 +1,255 @@
+//! Where an address leads and who holds a name: the agents of this node and the rosters of the others, as one picture.
+//!
+//! Names are mesh-wide (DESIGN §3): of two nodes with the same address, the one that has been a member longer holds
+//! it, and every node computes that alike. Fed by `Agents` and by `mesh`; read by the hallway for every message, so
+//! everything is in memory.
+
+mod clash;
+mod picture;
+#[cfg(test)]
+mod tests;
+
+pub use clash::Clash;
+
+use super::Agent;
+use amesh_proto::address::{Address, AddressError, Naming};
+use amesh_proto::key::PublicKey;
+use amesh_proto::node_id::NodeId;
+use amesh_proto::roster::RosterEntry;
+use amesh_proto::time::UnixMillis;
+use picture::Picture;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// The one picture of who is where. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    naming: Arc<Naming>,
+    picture: Arc<RwLock<Picture>>,
+}
+
+/// A node of the mesh as far as names go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The node.
+    pub node: NodeId,
+    /// Its host label.
+    pub host: String,
+    /// Its place in the order of membership: lower is older. Equal orders are settled by the node id.
+    pub order: u64,
+}
+
+/// Where mail for an address goes.
+#[derive(Debug, Clone)]
+pub enum Resolution {
+    /// To an agent of this node.
+    Local(Arc<Agent>),
+    /// To a member of the mesh.
+    Remote {
+        /// The member.
+        node: NodeId,
+        /// Its host label.
+        host: String,
+        /// The agent's address as that member lists it.
+        address: Address,
+        /// The agent as listed.
+        entry: Arc<RosterEntry>,
+    },
+    /// To nobody that is known.
+    Unknown,
+}
+
+/// Whether an agent of this node may use its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It may.
+    Holds,
+    /// Another node has held it longer, with another key.
+    Lost {
+        /// That node's host label.
+        holder: String,
+        /// The command that mends it.
+        mend: String,
+    },
+}
+
+/// The key that judges mail of a remote sender.
+#[derive(Debug, Clone)]
+pub enum KeyAnswer {
+    /// This one.
+    Valid(PublicKey),
+    /// That node lists no such agent.
+    NotListed,
+    /// The agent had no valid key at that time: withdrawn, compromised, or deregistered.
+    NoneAtThatTime,
+    /// The name belongs to another node; this one only claims it.
+    HeldBy(Member),
+}
+
+/// An agent somewhere in the mesh, for lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its address.
+    pub address: Address,
+    /// A name for people.
+    pub alias: Option<String>,
+    /// The host it lives on.
+    pub host: String,
+    /// Set for agents of this node.
+    pub local: Option<amesh_store::AgentNo>,
+}
+
+impl Directory {
+    /// A picture with nobody in it. Until `mesh` says otherwise this node is the oldest member of no mesh.
+    #[must_use]
+    pub fn new(naming: Naming, node: NodeId) -> Self {
+        let me = Member { node, host: naming.host.clone(), order: 0 };
+        Self { naming: Arc::new(naming), picture: Arc::new(RwLock::new(Picture::new(me))) }
+    }
+
+    /// The names of this node.
+    #[must_use]
+    pub fn naming(&self) -> &Naming {
+        &self.naming
+    }
+
+    /// The full address that `typed` means for `sender`, host labels of the mesh included (ADR-10, ADR-13, ADR-14).
+    ///
+    /// # Errors
+    /// When `typed` is no address.
+    pub fn expand(&self, typed: &str, sender: Option<&Address>) -> Result<Address, AddressError> {
+        let picture = self.read();
+        self.naming.expand_with(typed, sender, |label| picture.is_host(label))
+    }
+
+    /// Where mail for `address` goes. An address that names a host leads there and nowhere else; otherwise the
+    /// oldest member that lists the address has it; a short address leads to a scoped agent when only one fits (ADR-11).
+    #[must_use]
+    pub fn resolve(&self, address: &Address) -> Resolution {
+        let picture = self.read();
+        if let Some(host) = self.naming.host_in(address) {
+            if let Some(node) = picture.node_of_host(host) {
+                let Ok(there) = self.naming.address_of(address.name()) else { return Resolution::Unknown };
+                return picture.at(node, &there);
+            }
+        }
+        match picture.holder(address) {
+            Some(node) => picture.at(node, address),
+            None => picture.only_scoped(address).map_or(Resolution::Unknown, |found| picture.holder_of(&found)),
+        }
+    }
+
+    /// Whether `agent` may send under its name. With the same key on both nodes it is one identity in two places, and
+    /// may; with another key it has lost the name (DESIGN §3).
+    #[must_use]
+    pub fn standing(&self, agent: &Agent) -> Standing {
+        let picture = self.read();
+        match picture.lost_to(&agent.address, &agent.record.public_key_der) {
+            None => Standing::Holds,
+            Some(holder) => {
+                Standing::Lost { holder: holder.host.clone(), mend: clash::mend(agent.address.name(), picture.me()) }
+            }
+        }
+    }
+
+    /// The key of `address` that was valid at `node` when the origin accepted the mail (DESIGN §3).
+    #[must_use]
+    pub fn key_for(&self, node: NodeId, address: &Address, accepted_at: UnixMillis) -> KeyAnswer {
+        self.read().key_for(node, address, accepted_at)
+    }
+
+    /// The current key of whoever holds `address`; for checks outside the hallway and for resolve (API-10).
+    #[must_use]
+    pub fn current_key(&self, address: &Address) -> Option<PublicKey> {
+        match self.resolve(address) {
+            Resolution::Local(agent) => Some(agent.key.clone()),
+            Resolution::Remote { node, address, .. } => self.read().current_key(node, &address),
+            Resolution::Unknown => None,
+        }
+    }
+
+    /// The member, other than this node, that lists `address` and has been in the mesh longest.
+    #[must_use]
+    pub fn listed_elsewhere(&self, address: &Address) -> Option<Member> {
+        self.read().listed_elsewhere(address).cloned()
+    }
+
+    /// Whether `label` is the host label of this node or of a member.
+    #[must_use]
+    pub fn is_host(&self, label: &str) -> bool {
+        self.read().is_host(label)
+    }
+
+    /// The host label of a member.
+    #[must_use]
+    pub fn host_of(&self, node: NodeId) -> Option<String> {
+        self.read().member(node).map(|member| member.host.clone())
+    }
+
+    /// Every agent that can be reached, by address; of clashing ones the holder only.
+    #[must_use]
+    pub fn list(&self) -> Vec<Listed> {
+        self.read().list()
+    }
+
+    /// Every name that two nodes claim; for `doctor`, `agents` and `join`.
+    #[must_use]
+    pub fn clashes(&self) -> Vec<Clash> {
+        self.read().clashes()
+    }
+
+    /// Which of `entries`, another node's, name an agent of this node; what `join` shows before it completes.
+    #[must_use]
+    pub fn would_clash(&self, entries: &[RosterEntry]) -> Vec<Address> {
+        let picture = self.read();
+        let living = entries.iter().filter(|entry| entry.tombstone.is_none());
+        living.filter(|entry| picture.local(&entry.address).is_some()).map(|entry| entry.address.clone()).collect()
+    }
+
+    /// This node's own place in the mesh.
+    pub fn set_me(&self, me: Member) {
+        self.write().set_me(me);
+    }
+
+    /// Takes the whole roster of `member`, verified by `mesh`, instead of what was known of it.
+    pub fn install_roster(&self, member: Member, entries: Vec<RosterEntry>) {
+        self.write().install(member, entries);
+    }
+
+    /// Takes what changed in the roster of a node whose roster is installed.
+    pub fn apply_to_roster(&self, node: NodeId, changed: Vec<RosterEntry>) {
+        self.write().apply(node, changed);
+    }
+
+    /// Forgets a node that is a member no more.
+    pub fn drop_roster(&self, node: NodeId) {
+        self.write().drop_node(node);
+    }
+
+    pub(crate) fn put_local(&self, agent: Arc<Agent>) {
+        self.write().put_local(agent);
+    }
+
+    pub(super) fn remove_local(&self, address: &Address) {
+        self.write().remove_local(address);
+    }
+
+    /// The agent of this node with exactly this address.
+    #[must_use]
+    pub fn local_agent(&self, address: &Address) -> Option<Arc<Agent>> {
+        self.read().local(address).cloned()
+    }
+
+    /// How many agents live on this node.
+    #[must_use]
+    pub fn local_count(&self) -> usize {
+        self.read().local_count()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Picture> {
+        self.picture.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Picture> {
+        self.picture.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,291 @@
+//! What [`super::Directory`] knows, as plain data: every claim on every address, and who of the claimants is oldest.
+
+use super::clash::{self, Clash};
+use super::{KeyAnswer, Listed, Member, Resolution};
+use crate::agents::Agent;
+use amesh_proto::address::Address;
+use amesh_proto::key::PublicKey;
+use amesh_proto::node_id::NodeId;
+use amesh_proto::roster::RosterEntry;
+use amesh_proto::time::UnixMillis;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
+
+#[derive(Debug)]
+pub(super) struct Picture {
+    me: Member,
+    local: HashMap<Address, Arc<Agent>>,
+    peers: HashMap<NodeId, Peer>,
+    /// Which peers list a living agent of that address.
+    claims: HashMap<Address, Vec<NodeId>>,
+    /// Addresses with more than a tenant in their scope, by their short form (ADR-11).
+    scoped: HashMap<Address, BTreeSet<Address>>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    member: Member,
+    entries: HashMap<Address, Known>,
+}
+
+/// A roster entry, and its keys once they were needed.
+#[derive(Debug)]
+struct Known {
+    entry: Arc<RosterEntry>,
+    current: OnceLock<Option<PublicKey>>,
+}
+
+impl Picture {
+    pub(super) fn new(me: Member) -> Self {
+        Self { me, local: HashMap::new(), peers: HashMap::new(), claims: HashMap::new(), scoped: HashMap::new() }
+    }
+
+    pub(super) fn me(&self) -> &Member {
+        &self.me
+    }
+
+    pub(super) fn member(&self, node: NodeId) -> Option<&Member> {
+        if node == self.me.node { Some(&self.me) } else { self.peers.get(&node).map(|peer| &peer.member) }
+    }
+
+    pub(super) fn node_of_host(&self, label: &str) -> Option<NodeId> {
+        if self.me.host == label {
+            return Some(self.me.node);
+        }
+        let named = self.peers.values().filter(|peer| peer.member.host == label);
+        named.min_by_key(|peer| rank(&peer.member)).map(|peer| peer.member.node)
+    }
+
+    pub(super) fn is_host(&self, label: &str) -> bool {
+        self.node_of_host(label).is_some()
+    }
+
+    /// The oldest of all nodes that list `address`.
+    pub(super) fn holder(&self, address: &Address) -> Option<NodeId> {
+        let here = self.local.contains_key(address).then_some(&self.me);
+        self.elsewhere(address).chain(here).min_by_key(|member| rank(member)).map(|member| member.node)
+    }
+
+    pub(super) fn holder_of(&self, address: &Address) -> Resolution {
+        self.holder(address).map_or(Resolution::Unknown, |node| self.at(node, address))
+    }
+
+    pub(super) fn listed_elsewhere(&self, address: &Address) -> Option<&Member> {
+        self.elsewhere(address).min_by_key(|member| rank(member))
+    }
+
+    fn elsewhere<'a>(&'a self, address: &Address) -> impl Iterator<Item = &'a Member> {
+        let nodes = self.claims.get(address).map_or(&[][..], Vec::as_slice);
+        nodes.iter().filter_map(|node| self.peers.get(node)).map(|peer| &peer.member)
+    }
+
+    /// The older member that holds `address` with another key than `key`.
+    pub(super) fn lost_to(&self, address: &Address, key: &[u8]) -> Option<&Member> {
+        let holder = self.listed_elsewhere(address).filter(|holder| rank(holder) < rank(&self.me))?;
+        let entry = &self.peers.get(&holder.node)?.entries.get(address)?.entry;
+        (entry.public_key != key).then_some(holder)
+    }
+
+    pub(super) fn at(&self, node: NodeId, address: &Address) -> Resolution {
+        if node == self.me.node {
+            return self.local.get(address).map_or(Resolution::Unknown, |agent| Resolution::Local(agent.clone()));
+        }
+        let Some(peer) = self.peers.get(&node) else { return Resolution::Unknown };
+        match peer.entries.get(address) {
+            Some(known) if known.entry.tombstone.is_none() => Resolution::Remote {
+                node,
+                host: peer.member.host.clone(),
+                address: address.clone(),
+                entry: known.entry.clone(),
+            },
+            _ => Resolution::Unknown,
+        }
+    }
+
+    pub(super) fn only_scoped(&self, short: &Address) -> Option<Address> {
+        let fitting = self.scoped.get(short)?;
+        if fitting.len() == 1 { fitting.first().cloned() } else { None }
+    }
+
+    pub(super) fn key_for(&self, node: NodeId, address: &Address, at: UnixMillis) -> KeyAnswer {
+        let Some(peer) = self.peers.get(&node) else { return KeyAnswer::NotListed };
+        let Some(known) = peer.entries.get(address) else { return KeyAnswer::NotListed };
+        if let Some(holder) = self.older_claim(&peer.member, address, &known.entry) {
+            return KeyAnswer::HeldBy(holder.clone());
+        }
+        known.key_at(at).map_or(KeyAnswer::NoneAtThatTime, KeyAnswer::Valid)
+    }
+
+    /// A member older than `claimant` that lists `address` with another key.
+    fn older_claim(&self, claimant: &Member, address: &Address, entry: &RosterEntry) -> Option<&Member> {
+        if let Some(agent) = self.local.get(address) {
+            if rank(&self.me) < rank(claimant) && agent.record.public_key_der != entry.public_key {
+                return Some(&self.me);
+            }
+        }
+        let mut older = self.elsewhere(address).filter(|member| rank(member) < rank(claimant));
+        older.find(|member| {
+            let theirs = self.peers.get(&member.node).and_then(|peer| peer.entries.get(address));
+            theirs.is_some_and(|known| known.entry.public_key != entry.public_key)
+        })
+    }
+
+    pub(super) fn current_key(&self, node: NodeId, address: &Address) -> Option<PublicKey> {
+        self.peers.get(&node)?.entries.get(address)?.current()
+    }
+
+    pub(super) fn local(&self, address: &Address) -> Option<&Arc<Agent>> {
+        self.local.get(address)
+    }
+
+    pub(super) fn local_count(&self) -> usize {
+        self.local.len()
+    }
+
+    pub(super) fn list(&self) -> Vec<Listed> {
+        let here = self.local.values().filter(|agent| self.holder(&agent.address) == Some(self.me.node)).map(|agent| {
+            Listed {
+                address: agent.address.clone(),
+                alias: agent.record.alias.clone(),
+                host: self.me.host.clone(),
+                local: Some(agent.no),
+            }
+        });
+        let there = self.peers.values().flat_map(|peer| {
+            let living = peer.entries.values().filter(|known| known.entry.tombstone.is_none());
+            living.filter(|known| self.holder(&known.entry.address) == Some(peer.member.node)).map(|known| Listed {
+                address: known.entry.address.clone(),
+                alias: known.entry.alias.clone(),
+                host: peer.member.host.clone(),
+                local: None,
+            })
+        });
+        let mut all: Vec<Listed> = here.chain(there).collect();
+        all.sort_by(|a, b| a.address.cmp(&b.address));
+        all
+    }
+
+    pub(super) fn clashes(&self) -> Vec<Clash> {
+        let mut clashes = Vec::new();
+        for (address, nodes) in &self.claims {
+            let local = self.local.get(address);
+            let mut claims: Vec<(&Member, &[u8])> = nodes
+                .iter()
+                .filter_map(|node| self.peers.get(node))
+                .filter_map(|peer| Some((&peer.member, peer.entries.get(address)?.entry.public_key.as_slice())))
+                .chain(local.map(|agent| (&self.me, agent.record.public_key_der.as_slice())))
+                .collect();
+            claims.sort_by_key(|(member, _)| rank(member));
+            let Some(((holder, key), others)) = claims.split_first() else { continue };
+            clashes.extend(others.iter().map(|(loser, other)| Clash {
+                address: address.clone(),
+                holder: (*holder).clone(),
+                loser: (*loser).clone(),
+                same_key: key == other,
+                mend: (loser.node == self.me.node).then(|| clash::mend(address.name(), &self.me)),
+            }));
+        }
+        clashes.sort_by(|a, b| (&a.address, a.loser.order).cmp(&(&b.address, b.loser.order)));
+        clashes
+    }
+
+    pub(super) fn set_me(&mut self, me: Member) {
+        self.me = me;
+    }
+
+    pub(super) fn put_local(&mut self, agent: Arc<Agent>) {
+        self.note_scope(&agent.address);
+        self.local.insert(agent.address.clone(), agent);
+    }
+
+    pub(super) fn remove_local(&mut self, address: &Address) {
+        self.local.remove(address);
+        self.forget_scope(address);
+    }
+
+    pub(super) fn install(&mut self, member: Member, entries: Vec<RosterEntry>) {
+        let node = member.node;
+        if node == self.me.node {
+            return;
+        }
+        self.drop_node(node);
+        self.peers.insert(node, Peer { member, entries: HashMap::new() });
+        self.apply(node, entries);
+    }
+
+    pub(super) fn apply(&mut self, node: NodeId, changed: Vec<RosterEntry>) {
+        for entry in changed {
+            let Some(peer) = self.peers.get_mut(&node) else { return };
+            let address = entry.address.clone();
+            let lives = entry.tombstone.is_none();
+            peer.entries.insert(address.clone(), Known { entry: Arc::new(entry), current: OnceLock::new() });
+            self.unclaim(node, &address);
+            if lives {
+                self.note_scope(&address);
+                self.claims.entry(address).or_default().push(node);
+            }
+        }
+    }
+
+    pub(super) fn drop_node(&mut self, node: NodeId) {
+        let Some(peer) = self.peers.remove(&node) else { return };
+        for address in peer.entries.keys() {
+            self.unclaim(node, address);
+        }
+    }
+
+    fn unclaim(&mut self, node: NodeId, address: &Address) {
+        if let Some(nodes) = self.claims.get_mut(address) {
+            nodes.retain(|claimant| *claimant != node);
+            if nodes.is_empty() {
+                self.claims.remove(address);
+            }
+        }
+        self.forget_scope(address);
+    }
+
+    fn note_scope(&mut self, address: &Address) {
+        if address.scope().contains('.') {
+            self.scoped.entry(address.short()).or_default().insert(address.clone());
+        }
+    }
+
+    fn forget_scope(&mut self, address: &Address) {
+        if self.local.contains_key(address) || self.claims.contains_key(address) {
+            return;
+        }
+        let short = address.short();
+        if let Some(fitting) = self.scoped.get_mut(&short) {
+            fitting.remove(address);
+            if fitting.is_empty() {
+                self.scoped.remove(&short);
+            }
+        }
+    }
+}
+
+impl Known {
+    fn current(&self) -> Option<PublicKey> {
+        let parse = || PublicKey::from_spki_der(&self.entry.public_key).ok();
+        self.current.get_or_init(parse).clone()
+    }
+
+    /// The key that was in force at `at`. A key revoked as compromised is in force at no time (DESIGN §3).
+    fn key_at(&self, at: UnixMillis) -> Option<PublicKey> {
+        if self.entry.tombstone.is_some_and(|gone| at > gone) {
+            return None;
+        }
+        // Retired keys come with the end of their time: the earliest end after `at` names the key of that time.
+        let retired = self.entry.previous_keys.iter().filter(|key| key.until > at).min_by_key(|key| key.until);
+        match retired {
+            None => self.current(),
+            Some(key) if key.compromised => None,
+            Some(key) => PublicKey::from_spki_der(&key.public_key).ok(),
+        }
+    }
+}
+
+/// Older members first; one node id before the other where two joined at the same count (two introducers at once).
+fn rank(member: &Member) -> (u64, NodeId) {
+    (member.order, member.node)
+}

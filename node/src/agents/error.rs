@@ -1,0 +1,126 @@
+//! Why `Agents` turns a request down, one type per concern. Doors give it a status and a body.
+
+use amesh_proto::api::fields::BadBody;
+use amesh_proto::time::UnixMillis;
+use amesh_store::StoreError;
+use serde_json::{Map, Value, json};
+
+/// An API key that opens nothing (KEY-9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// Unknown, expired, revoked, or no agent's key at all.
+    #[error("the API key is missing, unknown, expired or revoked; register again to get a new one")]
+    Unknown,
+    /// The store could not be asked.
+    #[error("API keys cannot be checked at the moment")]
+    Unavailable,
+}
+
+/// A registration that was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// A field is missing or not valid (REG-4).
+    #[error("{0}")]
+    Body(#[from] BadBody),
+    /// No right to the tenant (REG-14, REG-15).
+    #[error("{0}")]
+    Tenant(String),
+    /// The name is in use here, or on another host of the mesh (REG-13).
+    #[error("{}", taken(address, holder.as_deref()))]
+    NameTaken {
+        /// The full address.
+        address: String,
+        /// The other host that holds it.
+        holder: Option<String>,
+        /// Free names.
+        suggestions: Vec<String>,
+    },
+    /// Same name and key, but nothing that proves the key (A-42).
+    #[error(
+        "{address} is registered with this key already. To get a new API key, send the old one as `Authorization: \
+         Bearer`, or a `proof` made with the private key, or register from this machine as the node's own user"
+    )]
+    ProofNeeded {
+        /// The full address.
+        address: String,
+        /// Free names.
+        suggestions: Vec<String>,
+    },
+    /// The address was given up less than 30 days ago (REG-25).
+    #[error("{address} was deregistered and is withheld from reuse until {until}")]
+    Withheld {
+        /// The full address.
+        address: String,
+        /// When it is free again.
+        until: UnixMillis,
+        /// Free names.
+        suggestions: Vec<String>,
+    },
+    /// The store failed; nothing was registered.
+    #[error("the registration could not be stored: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl RegisterError {
+    /// The machine-readable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Body(bad) => bad.code(),
+            Self::Tenant(_) => "tenant_access_denied",
+            Self::NameTaken { .. } | Self::ProofNeeded { .. } | Self::Withheld { .. } => "name_taken",
+            Self::Store(_) => "internal_error",
+        }
+    }
+
+    /// The request member at fault.
+    #[must_use]
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Body(bad) => bad.field(),
+            Self::Tenant(_) => Some("tenant"),
+            Self::NameTaken { .. } | Self::ProofNeeded { .. } | Self::Withheld { .. } => Some("name"),
+            Self::Store(_) => None,
+        }
+    }
+
+    /// Free names; they belong at the top level of the body and in its details (A-41).
+    #[must_use]
+    pub fn suggestions(&self) -> &[String] {
+        match self {
+            Self::NameTaken { suggestions, .. }
+            | Self::ProofNeeded { suggestions, .. }
+            | Self::Withheld { suggestions, .. } => suggestions,
+            _ => &[],
+        }
+    }
+
+    /// More for machines, by code; `suggestions` included.
+    #[must_use]
+    pub fn details(&self) -> Map<String, Value> {
+        let mut details = Map::new();
+        match self {
+            Self::NameTaken { holder: Some(holder), .. } => {
+                details.insert("held_by".to_owned(), json!(holder));
+            }
+            Self::ProofNeeded { .. } => {
+                details.insert("proof_needed".to_owned(), json!(true));
+            }
+            Self::Withheld { until, .. } => {
+                details.insert("withheld_until".to_owned(), json!(until.to_rfc3339()));
+            }
+            _ => {}
+        }
+        if !self.suggestions().is_empty() {
+            details.insert("suggestions".to_owned(), json!(self.suggestions()));
+        }
+        details
+    }
+}
+
+fn taken(address: &str, holder: Option<&str>) -> String {
+    match holder {
+        Some(host) => format!("{address} is in use on host {host}; choose another name"),
+        None => format!("{address} is in use with another key; choose another name"),
+    }
+}

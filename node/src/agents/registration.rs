@@ -1,0 +1,245 @@
+//! Registering an agent: what a request must hold, whose name it may take, and when a name is given out again
+//! (REG-1…13, A-24, A-42). Called by `Agents::register`, which the register door calls.
+
+use super::error::RegisterError;
+use super::{Agent, Agents, Config, api_key, suggest};
+use amesh_proto::address::{self, Address};
+use amesh_proto::api::agents::DeliverySettings;
+use amesh_proto::api::fields::BadBody;
+use amesh_proto::api::register::{RegisterRequest, Scope};
+use amesh_proto::key::{KeyAlgorithm, PublicKey};
+use amesh_proto::limits;
+use amesh_proto::time::UnixMillis;
+use amesh_store::{Delivery, NewAgent, RegisterOutcome};
+use base64::Engine;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The name under which nodes write their own notices. Nobody may register it.
+pub const SYSTEM_NAME: &str = "system";
+
+/// Who asks to register, as far as the door knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Registrant<'a> {
+    /// The API key that came along, if any.
+    pub api_key: Option<&'a str>,
+    /// The request came over a loopback socket whose other end belongs to the node's own user (DESIGN §6).
+    pub own_user: bool,
+}
+
+/// A registered agent and its new API key.
+#[derive(Debug)]
+pub struct Registered {
+    /// The agent.
+    pub agent: Arc<Agent>,
+    /// Its API key, told once (REG-11).
+    pub api_key: String,
+    /// It was registered before, with this key.
+    pub again: bool,
+    /// It was registered before, and nothing proved that this is the same agent: tell it
+    /// (`Hallway::notify` with `Notice::Reregistered`).
+    pub unproven: bool,
+}
+
+/// A request that holds what it must.
+struct Checked {
+    address: Address,
+    tenant: String,
+    key: PublicKey,
+    delivery: Delivery,
+    metadata: Option<String>,
+}
+
+impl Agents {
+    /// Registers an agent, or gives a known one a new API key.
+    ///
+    /// # Errors
+    /// [`RegisterError`]; nothing has changed.
+    pub async fn register(&self, request: RegisterRequest, by: Registrant<'_>) -> Result<Registered, RegisterError> {
+        let checked = self.check(&request)?;
+        if let Some(known) = self.inner.directory.local_agent(&checked.address) {
+            return self.register_again(&known, &request, &checked, by).await;
+        }
+        if let Some(holder) = self.inner.directory.listed_elsewhere(&checked.address) {
+            let suggestions = self.suggestions(&checked.address, Some(&self.inner.directory.naming().host));
+            let address = checked.address.to_string();
+            return Err(RegisterError::NameTaken { address, holder: Some(holder.host), suggestions });
+        }
+        let api_key = api_key::mint(rand::random());
+        let Some(api_key_hash) = api_key::hash(&api_key) else { return Err(impossible_key()) };
+        let address = checked.address.clone();
+        let new = NewAgent {
+            address: checked.address,
+            name: request.name,
+            tenant: checked.tenant,
+            alias: request.alias.filter(|alias| !alias.is_empty()),
+            key_algorithm: checked.key.algorithm(),
+            public_key_der: checked.key.to_spki_der().to_vec(),
+            delivery: checked.delivery,
+            metadata: checked.metadata,
+            api_key_hash,
+            now: self.now(),
+        };
+        match self.inner.store.register_agent(new).await? {
+            RegisterOutcome::Registered(record) => {
+                let agent = Agent::from_record(record).map_err(|error| invalid("public_key", error))?;
+                self.put(agent.clone());
+                Ok(Registered { agent, api_key, again: false, unproven: false })
+            }
+            RegisterOutcome::NameTaken(_) => {
+                let suggestions = self.suggestions(&address, None);
+                Err(RegisterError::NameTaken { address: address.to_string(), holder: None, suggestions })
+            }
+            RegisterOutcome::Withheld { until } => {
+                let suggestions = self.suggestions(&address, None);
+                Err(RegisterError::Withheld { address: address.to_string(), until, suggestions })
+            }
+        }
+    }
+
+    /// the public key is public, so knowing it proves nothing.
+    async fn register_again(
+        &self,
+        known: &Arc<Agent>,
+        request: &RegisterRequest,
+        checked: &Checked,
+        by: Registrant<'_>,
+    ) -> Result<Registered, RegisterError> {
+        let address = known.address.to_string();
+        if known.key != checked.key {
+            let suggestions = self.suggestions(&known.address, None);
+            return Err(RegisterError::NameTaken { address, holder: None, suggestions });
+        }
+        let proven = self.holds_key_of(known, by.api_key) || self.proves(known, request);
+        if !proven && !by.own_user {
+            let suggestions = self.suggestions(&known.address, None);
+            return Err(RegisterError::ProofNeeded { address, suggestions });
+        }
+        let api_key = api_key::mint(rand::random());
+        let Some(hash) = api_key::hash(&api_key) else { return Err(impossible_key()) };
+        // The earlier keys end here (KEY-10).
+        self.inner.store.add_api_key(known.no, hash, Some(self.now())).await?;
+        self.forget_keys();
+        Ok(Registered { agent: known.clone(), api_key, again: true, unproven: !proven })
+    }
+
+    fn holds_key_of(&self, known: &Agent, api_key: Option<&str>) -> bool {
+        api_key.is_some_and(|key| self.authenticate(key).is_ok_and(|agent| agent.no == known.no))
+    }
+
+    /// A fresh signature by the registered key over name, tenant and time.
+    fn proves(&self, known: &Agent, request: &RegisterRequest) -> bool {
+        let (Some(proof), Some(at), Some(tenant)) = (&request.proof, &request.proof_at, &request.tenant) else {
+            return false;
+        };
+        let Some(made) = UnixMillis::parse_rfc3339(at) else { return false };
+        let now = self.now();
+        if made.saturating_since(now).max(now.saturating_since(made)) > PROOF_AGE {
+            return false;
+        }
+        let Ok(signature) = base64::engine::general_purpose::STANDARD.decode(proof) else { return false };
+        known.key.verify(RegisterRequest::proof_text(&request.name, tenant, at).as_bytes(), &signature)
+    }
+
+    fn check(&self, request: &RegisterRequest) -> Result<Checked, RegisterError> {
+        let directory = &self.inner.directory;
+        let naming = directory.naming();
+        address::validate_agent_name(&request.name).map_err(|error| invalid("name", error))?;
+        if request.name.eq_ignore_ascii_case(SYSTEM_NAME) {
+            return Err(invalid("name", "this name is reserved for the node's own notices"));
+        }
+        let tenant = request.tenant.as_deref().filter(|tenant| !tenant.is_empty());
+        let tenant = tenant.ok_or(BadBody::Missing("tenant"))?.to_ascii_lowercase();
+        address::validate_label(&tenant).map_err(|error| invalid("tenant", error))?;
+        if tenant != naming.org && !self.inner.config.any_tenant {
+            return Err(RegisterError::Tenant(format!("this node registers agents of {} only", naming.org)));
+        }
+        // `name@host.provider` means a host: a tenant of that name would be unreachable.
+        if tenant != naming.org && directory.is_host(&tenant) {
+            return Err(RegisterError::Tenant(format!("{tenant} is the name of a host of this mesh, not of a tenant")));
+        }
+        let algorithm = KeyAlgorithm::parse(&request.key_algorithm).map_err(|error| invalid("key_algorithm", error))?;
+        if request.public_key.len() > limits::PUBLIC_KEY_TEXT {
+            return Err(invalid("public_key", "it is longer than any key"));
+        }
+        let key = PublicKey::parse(&request.public_key, algorithm).map_err(|error| invalid("public_key", error))?;
+        if request.alias.as_ref().is_some_and(|alias| alias.chars().count() > ALIAS_CHARS) {
+            return Err(invalid("alias", format_args!("at most {ALIAS_CHARS} characters are allowed")));
+        }
+        let address = self.address(request, &tenant)?;
+        let none = Delivery::default();
+        let delivery = merged(&self.inner.config, &none, request.delivery.clone().unwrap_or_default())?;
+        let metadata = request.metadata.clone().map(|members| serde_json::Value::Object(members).to_string());
+        if metadata.as_ref().is_some_and(|text| text.len() > METADATA_BYTES) {
+            return Err(invalid("metadata", format_args!("at most {METADATA_BYTES} bytes are allowed")));
+        }
+        Ok(Checked { address, tenant, key, delivery, metadata })
+    }
+
+    /// REG-12: `name@repo.platform.tenant.provider`.
+    fn address(&self, request: &RegisterRequest, tenant: &str) -> Result<Address, RegisterError> {
+        let naming = self.inner.directory.naming();
+        let Scope { platform, repo } = request.scope.clone().unwrap_or_default();
+        let (platform, repo) = (platform.filter(|label| !label.is_empty()), repo.filter(|label| !label.is_empty()));
+        let mut domain = format!("{tenant}.{}", naming.provider);
+        if let Some(platform) = &platform {
+            address::validate_label(platform).map_err(|error| invalid("scope", error))?;
+            domain = format!("{platform}.{domain}");
+        } else if repo.is_some() {
+            return Err(invalid("scope", "a repo needs a platform"));
+        }
+        if let Some(repo) = &repo {
+            address::validate_label(repo).map_err(|error| invalid("scope", error))?;
+            domain = format!("{repo}.{domain}");
+        }
+        let address = naming.parse(&format!("{}@{domain}", request.name)).map_err(|error| invalid("name", error))?;
+        // `name@host.org.provider` must stay the host's (DESIGN §3).
+        if naming.host_in(&address).is_some_and(|label| self.inner.directory.is_host(label)) {
+            return Err(invalid("scope", "this platform is the name of a host of this mesh"));
+        }
+        Ok(address)
+    }
+
+    fn suggestions(&self, taken: &Address, host: Option<&str>) -> Vec<String> {
+        let domain = taken.domain();
+        suggest::suggestions(taken.name(), host, rand::random(), |name| {
+            let Ok(address) = self.inner.directory.naming().parse(&format!("{name}@{domain}")) else { return false };
+            self.inner.directory.local_agent(&address).is_none()
+                && self.inner.directory.listed_elsewhere(&address).is_none()
+        })
+    }
+}
+
+/// Delivery settings after a change, member by member (REG-23); an empty text removes.
+pub(super) fn merged(config: &Config, before: &Delivery, wanted: DeliverySettings) -> Result<Delivery, RegisterError> {
+    let url = wanted.webhook_url.filter(|url| url.len() <= URL_BYTES || url.is_empty());
+    if let Some(url) = url.as_deref().filter(|url| !url.is_empty()) {
+        let secure = url.starts_with("https://") || (config.plain_webhooks && url.starts_with("http://"));
+        if !secure || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(invalid("delivery", "webhook_url must be an https:// address"));
+        }
+    }
+    let changed = |new: Option<String>, old: &Option<String>| match new {
+        None => old.clone(),
+        Some(text) => Some(text).filter(|text| !text.is_empty()),
+    };
+    Ok(Delivery {
+        webhook_url: changed(url, &before.webhook_url),
+        webhook_secret: changed(wanted.webhook_secret, &before.webhook_secret),
+        prefer_websocket: wanted.prefer_websocket.unwrap_or(before.prefer_websocket),
+    })
+}
+
+fn invalid(field: &'static str, why: impl std::fmt::Display) -> RegisterError {
+    BadBody::Invalid { field, why: why.to_string() }.into()
+}
+
+/// `api_key::hash` knows what `api_key::mint` makes.
+fn impossible_key() -> RegisterError {
+    amesh_store::StoreError::Failed { reason: "an API key could not be made".to_owned() }.into()
+}
+
+const PROOF_AGE: Duration = Duration::from_secs(300);
+const ALIAS_CHARS: usize = 256;
+const METADATA_BYTES: usize = 16 * 1024;
+const URL_BYTES: usize = 2048;

@@ -1,0 +1,127 @@
+//! Step 4 of the hallway: what the store is asked to write, and what its answer means. One commit holds the message,
+//! its place in a mailbox or outbox, and its memory against repeats (DESIGN §1.2); nothing is answered before it is
+//! on disk (DESIGN §1.1).
+
+use super::Prepared;
+use super::accept::{Draft, Source};
+use super::error::{Full, Refusal};
+use super::plan::Plan;
+use amesh_proto::address::Address;
+use amesh_proto::id::MessageId;
+use amesh_proto::message::Mail;
+use amesh_proto::time::UnixMillis;
+use amesh_store::{AgentNo, CommitOutcome, Destination, NewMail, Origin, Seq, StoreError, Target};
+use sha2::{Digest, Sha256};
+
+/// A message that is on disk.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// The id under which the sender knows it.
+    pub id: MessageId,
+    /// When it was committed.
+    pub queued_at: UnixMillis,
+    /// It was on disk before: a repeat, answered like the first (DESIGN §1.2).
+    pub repeat: bool,
+    pub(super) seq: Seq,
+    pub(super) sender: Option<AgentNo>,
+    pub(super) place: Place,
+}
+
+/// Where it lies.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    Mailbox(AgentNo),
+    Outbox { destination: Destination, host: Option<String> },
+}
+
+/// What is needed of a message after the store has taken it.
+#[derive(Debug)]
+pub(super) struct Facts {
+    id: MessageId,
+    to: Address,
+    sender: Option<AgentNo>,
+    place: Place,
+}
+
+/// A message that has passed every check, as the store wants it.
+pub(super) fn prepared(draft: Draft, plan: Plan, now: UnixMillis) -> Prepared {
+    let content_digest = digest(&draft);
+    let Draft { source, mut mail, idempotency_key, lane, .. } = draft;
+    let origin = match source {
+        Source::Agent(agent) => Origin::Agent(agent.no),
+        Source::Peer(node) => Origin::Node(node),
+    };
+    let target = match &plan {
+        Plan::Local { agent, trust } => {
+            mail.to = agent.address.clone();
+            Target::Mailbox { agent: agent.no, trust: *trust }
+        }
+        Plan::Host { node, address, .. } => {
+            mail.to = address.clone();
+            Target::Outbox { destination: Destination::Node(*node) }
+        }
+        Plan::Provider { domain } => Target::Outbox { destination: Destination::Provider(domain.clone()) },
+    };
+    let mail = NewMail { mail, origin, target, idempotency_key, content_digest, lane, now };
+    Prepared { mail, plan }
+}
+
+impl Facts {
+    pub(super) fn of(mail: &NewMail, plan: Plan) -> Self {
+        let sender = match mail.origin {
+            Origin::Agent(agent) => Some(agent),
+            _ => None,
+        };
+        let place = match plan {
+            Plan::Local { agent, .. } => Place::Mailbox(agent.no),
+            Plan::Host { node, host, .. } => Place::Outbox { destination: Destination::Node(node), host: Some(host) },
+            Plan::Provider { domain } => Place::Outbox { destination: Destination::Provider(domain), host: None },
+        };
+        Self { id: mail.mail.id.clone(), to: mail.mail.to.clone(), sender, place }
+    }
+}
+
+/// What the store's answer means for the sender.
+pub(super) fn outcome(facts: Facts, answer: Result<CommitOutcome, StoreError>) -> Result<Written, Refusal> {
+    let Facts { id, to, sender, place } = facts;
+    let answer = answer.map_err(|error| match error {
+        StoreError::Busy => Refusal::Full(Full::Writer),
+        other => Refusal::Store(other.to_string()),
+    })?;
+    match answer {
+        CommitOutcome::Committed { seq, queued_at, .. } => {
+            Ok(Written { id, queued_at, repeat: false, seq, sender, place })
+        }
+        CommitOutcome::Repeat { first } => {
+            Ok(Written { id: first.id, queued_at: first.queued_at, repeat: true, seq: first.seq, sender, place })
+        }
+        CommitOutcome::Conflict => Err(Refusal::Duplicate(id)),
+        CommitOutcome::MailboxFull => Err(Refusal::Full(Full::Mailbox)),
+        CommitOutcome::QueueFull => Err(Refusal::Full(Full::Outbox)),
+        CommitOutcome::NoSuchAgent => Err(Refusal::NoRecipient(to.to_string())),
+        CommitOutcome::DiskFull => Err(Refusal::Full(Full::Disk)),
+        CommitOutcome::LaneGap { expected } => Err(Refusal::LaneGap { expected }),
+    }
+}
+
+/// Equal for the same message sent twice. Without the signature, which need not be the same twice (ECDSA), and
+/// without what the node itself assigns.
+fn digest(draft: &Draft) -> [u8; 32] {
+    let Mail { from, to, priority, payload, .. } = &draft.mail;
+    let envelope = &draft.envelope;
+    let mut hash = Sha256::new();
+    let parts = [
+        from.as_str(),
+        to.as_str(),
+        priority.as_str(),
+        &envelope.subject,
+        envelope.in_reply_to.as_deref().unwrap_or_default(),
+        envelope.expires_at.as_deref().unwrap_or_default(),
+    ];
+    for part in parts {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.update(payload);
+    hash.finalize().into()
+}

@@ -1,0 +1,164 @@
+//! Tells whoever serves a mailbox (sockets, long-polls) that mail is in it, and hears from sockets how far they have
+//! written. The mail itself stays in the store, so nothing here can grow with traffic.
+
+use amesh_store::{AgentNo, Seq};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The signals of all mailboxes that somebody watches.
+#[derive(Debug, Default)]
+pub(crate) struct Inboxes {
+    watched: RwLock<HashMap<AgentNo, Arc<Inbox>>>,
+}
+
+#[derive(Debug)]
+struct Inbox {
+    /// Raised whenever mail is committed.
+    committed: watch::Sender<()>,
+    /// The highest sequence number that a socket has written. Sockets write in order, so one number says it all.
+    pushed: watch::Sender<Option<Seq>>,
+    /// The message that a caller last waited for in vain: until a socket has written it, callers do not wait.
+    stalled_at: AtomicU64,
+}
+
+/// A watch on one mailbox; held by a socket or a long-poll.
+#[derive(Debug)]
+pub struct MailSignal {
+    inboxes: Arc<Inboxes>,
+    agent: AgentNo,
+    committed: watch::Receiver<()>,
+}
+
+impl Inboxes {
+    /// Starts to watch the mailbox of `agent`. Read the mailbox after this, not before: then nothing is missed.
+    pub(crate) fn subscribe(self: &Arc<Self>, agent: AgentNo) -> MailSignal {
+        let mut watched = self.watched.write().unwrap_or_else(PoisonError::into_inner);
+        let inbox = watched.entry(agent).or_insert_with(|| {
+            Arc::new(Inbox {
+                committed: watch::Sender::new(()),
+                pushed: watch::Sender::new(None),
+                stalled_at: AtomicU64::new(0),
+            })
+        });
+        MailSignal { inboxes: self.clone(), agent, committed: inbox.committed.subscribe() }
+    }
+
+    /// Mail for `agent` is on disk.
+    pub(crate) fn committed(&self, agent: AgentNo) {
+        if let Some(inbox) = self.of(agent) {
+            inbox.committed.send_replace(());
+        }
+    }
+
+    /// A socket of `agent` has written everything up to `seq`.
+    pub(crate) fn pushed(&self, agent: AgentNo, seq: Seq) {
+        if let Some(inbox) = self.of(agent) {
+            inbox.pushed.send_if_modified(|last| {
+                let further = *last < Some(seq);
+                *last = (*last).max(Some(seq));
+                further
+            });
+        }
+    }
+
+    /// Waits until a socket has written `seq`, at most `patience`; says whether one did. A socket that its client does
+    /// not read delays one caller, not all.
+    pub(crate) async fn written(&self, agent: AgentNo, seq: Seq, patience: Duration) -> bool {
+        let Some(inbox) = self.of(agent) else { return false };
+        let mut pushed = inbox.pushed.subscribe();
+        let last = *pushed.borrow_and_update();
+        if last >= Some(seq) {
+            return true;
+        }
+        if last.map_or(0, |last| last.0) < inbox.stalled_at.load(Ordering::Relaxed) {
+            return false;
+        }
+        let written = tokio::time::timeout(patience, pushed.wait_for(|last| *last >= Some(seq))).await;
+        let written = matches!(written, Ok(Ok(_)));
+        if !written {
+            inbox.stalled_at.store(seq.0, Ordering::Relaxed);
+        }
+        written
+    }
+
+    fn of(&self, agent: AgentNo) -> Option<Arc<Inbox>> {
+        self.watched.read().unwrap_or_else(PoisonError::into_inner).get(&agent).cloned()
+    }
+}
+
+impl MailSignal {
+    /// Waits until mail is committed that was not there at the last call.
+    pub async fn changed(&mut self) {
+        if self.committed.changed().await.is_err() {
+            // The sender lives as long as this watch; should that ever break, waiting is the safe answer.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for MailSignal {
+    fn drop(&mut self) {
+        let mut watched = self.inboxes.watched.write().unwrap_or_else(PoisonError::into_inner);
+        // This watch itself is still counted.
+        if watched.get(&self.agent).is_some_and(|inbox| inbox.committed.receiver_count() <= 1) {
+            watched.remove(&self.agent);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGENT: AgentNo = AgentNo(7);
+
+    #[tokio::test]
+    async fn a_watcher_hears_of_mail_committed_after_it_began() {
+        let inboxes = Arc::new(Inboxes::default());
+        let mut signal = inboxes.subscribe(AGENT);
+        inboxes.committed(AGENT);
+        inboxes.committed(AGENT);
+        tokio::time::timeout(Duration::from_secs(10), signal.changed()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_caller_learns_that_a_socket_wrote_even_when_it_wrote_first() {
+        let inboxes = Arc::new(Inboxes::default());
+        let _socket = inboxes.subscribe(AGENT);
+        inboxes.pushed(AGENT, Seq(5));
+        assert!(inboxes.written(AGENT, Seq(4), Duration::from_secs(10)).await);
+        assert!(!inboxes.written(AGENT, Seq(6), Duration::from_millis(5)).await);
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_stuck_delays_one_caller_and_not_the_next() {
+        let inboxes = Arc::new(Inboxes::default());
+        let _socket = inboxes.subscribe(AGENT);
+        assert!(!inboxes.written(AGENT, Seq(4), Duration::from_millis(5)).await);
+        let no_wait = inboxes.written(AGENT, Seq(5), Duration::from_secs(600));
+        assert!(!tokio::time::timeout(Duration::from_secs(60), no_wait).await.unwrap());
+        inboxes.pushed(AGENT, Seq(5));
+        assert!(inboxes.written(AGENT, Seq(5), Duration::from_secs(10)).await);
+    }
+
+    #[tokio::test]
+    async fn nobody_watching_means_nobody_wrote() {
+        let inboxes = Arc::new(Inboxes::default());
+        inboxes.pushed(AGENT, Seq(5));
+        assert!(!inboxes.written(AGENT, Seq(5), Duration::from_secs(10)).await);
+    }
+
+    #[test]
+    fn what_nobody_watches_any_more_is_forgotten() {
+        let inboxes = Arc::new(Inboxes::default());
+        let first = inboxes.subscribe(AGENT);
+        let second = inboxes.subscribe(AGENT);
+        drop(first);
+        assert!(inboxes.of(AGENT).is_some());
+        drop(second);
+        assert!(inboxes.of(AGENT).is_none());
+    }
+}

@@ -1,0 +1,162 @@
+//! Step 5 of the hallway: wake whoever takes the message on, wait a moment for proof, and answer no more than is
+//! proven (DESIGN §1.9). The mail is on disk already: nothing here can lose it.
+
+pub(super) mod carrier;
+pub(super) mod delivery;
+pub(super) mod inbox;
+pub(super) mod waiters;
+
+use super::Config;
+use super::commit::{Place, Written};
+use super::incoming::{Accepted, Basis, Method, Status};
+use crate::agents::presence::Presence;
+use crate::clock::SharedClock;
+use amesh_proto::time::UnixMillis;
+use amesh_store::{AgentNo, Destination, Seq, Store};
+use carrier::Carrier;
+use inbox::Inboxes;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use waiters::{Verdict, Waiters};
+
+/// Everything that serves mail that is on disk.
+#[derive(Debug)]
+pub(super) struct Deliver {
+    patience: Duration,
+    clock: SharedClock,
+    presence: Presence,
+    inboxes: Arc<Inboxes>,
+    waiters: Waiters,
+    carriers: RwLock<Vec<Arc<dyn Carrier>>>,
+}
+
+impl Deliver {
+    pub(super) fn new(config: &Config, presence: Presence, clock: SharedClock) -> Self {
+        Self {
+            patience: Duration::from_millis(config.patience_ms),
+            clock,
+            presence,
+            inboxes: Arc::default(),
+            waiters: Waiters::new(config.waiting_callers),
+            carriers: RwLock::default(),
+        }
+    }
+
+    pub(super) fn add_carrier(&self, carrier: Arc<dyn Carrier>) {
+        self.carriers.write().unwrap_or_else(PoisonError::into_inner).push(carrier);
+    }
+
+    pub(super) fn inboxes(&self) -> &Arc<Inboxes> {
+        &self.inboxes
+    }
+
+    pub(super) fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    /// Whether any carrier takes mail to `destination`.
+    pub(super) fn is_served(&self, destination: &Destination) -> bool {
+        self.carrier(destination).is_some()
+    }
+
+    /// Tells whoever is next that mail is on disk.
+    pub(super) fn wake(&self, written: &Written) {
+        match &written.place {
+            Place::Mailbox(agent) => self.inboxes.committed(*agent),
+            Place::Outbox { destination, .. } => {
+                if let Some(carrier) = self.carrier(destination) {
+                    carrier.wake(destination);
+                }
+            }
+        }
+    }
+
+    /// The answer to the sender: waits for proof of more than `queued` where it can come soon.
+    pub(super) async fn deliver(&self, store: &Store, written: Written) -> Accepted {
+        if written.repeat {
+            return repeated(store, written);
+        }
+        match written.place.clone() {
+            Place::Mailbox(agent) => self.to_mailbox(written, agent).await,
+            Place::Outbox { destination, host } => self.to_outbox(written, destination, host).await,
+        }
+    }
+
+    async fn to_mailbox(&self, written: Written, agent: AgentNo) -> Accepted {
+        let online = self.presence.online(agent);
+        if online && self.inboxes.written(agent, written.seq, self.patience).await {
+            return Accepted {
+                status: Status::Delivered,
+                method: Method::Websocket,
+                basis: Basis::SocketWritten,
+                delivered_at: Some(self.clock.now()),
+                ..queued(written, Basis::MailboxWritten)
+            };
+        }
+        queued(written, Basis::MailboxWritten)
+    }
+
+    async fn to_outbox(&self, written: Written, destination: Destination, host: Option<String>) -> Accepted {
+        let verdict = self.verdict(&destination, written.seq).await;
+        let accepted = Accepted { remote_host: host, ..queued(written, Basis::OutboxWritten) };
+        match verdict {
+            None => accepted,
+            Some(Verdict::Delivered) => Accepted { method: Method::Mesh, basis: Basis::MailboxWritten, ..accepted },
+            Some(Verdict::Failed) => {
+                Accepted { status: Status::Failed, method: Method::Mesh, basis: Basis::Refused, ..accepted }
+            }
+        }
+    }
+
+    async fn verdict(&self, destination: &Destination, seq: Seq) -> Option<Verdict> {
+        if !self.carrier(destination)?.answers_soon(destination) {
+            return None;
+        }
+        self.waiters.wait(destination, seq, self.patience).await
+    }
+
+    fn carrier(&self, destination: &Destination) -> Option<Arc<dyn Carrier>> {
+        let carriers = self.carriers.read().unwrap_or_else(PoisonError::into_inner);
+        carriers.iter().find(|carrier| carrier.serves(destination)).cloned()
+    }
+}
+
+fn queued(written: Written, basis: Basis) -> Accepted {
+    Accepted {
+        id: written.id,
+        status: Status::Queued,
+        method: Method::Relay,
+        basis,
+        queued_at: written.queued_at,
+        delivered_at: None,
+        remote_host: None,
+        repeat: written.repeat,
+    }
+}
+
+/// A repeat is told what is known of the first by now (DESIGN §1.2).
+fn repeated(store: &Store, written: Written) -> Accepted {
+    let status = written.sender.and_then(|sender| store.message_status(sender, &written.id).ok().flatten());
+    let host = match &written.place {
+        Place::Outbox { host, .. } => host.clone(),
+        Place::Mailbox(_) => None,
+    };
+    let local = matches!(written.place, Place::Mailbox(_));
+    let accepted = Accepted {
+        remote_host: host,
+        ..queued(written, if local { Basis::MailboxWritten } else { Basis::OutboxWritten })
+    };
+    let since = |at: UnixMillis| Some(at);
+    match status.map(|status| (status.state, status.changed_at)) {
+        Some((amesh_store::MessageState::Delivered { .. }, at)) if local => {
+            Accepted { status: Status::Delivered, delivered_at: since(at), ..accepted }
+        }
+        Some((amesh_store::MessageState::Delivered { .. }, _)) => {
+            Accepted { method: Method::Mesh, basis: Basis::MailboxWritten, ..accepted }
+        }
+        Some((amesh_store::MessageState::Failed { .. }, _)) => {
+            Accepted { status: Status::Failed, basis: Basis::Refused, ..accepted }
+        }
+        _ => accepted,
+    }
+}

@@ -1,0 +1,136 @@
+//! What doors hand to the hallway, and what they get back.
+
+use crate::agents::Agent;
+use amesh_proto::api::route::RouteRequest;
+use amesh_proto::id::MessageId;
+use amesh_proto::message::Mail;
+use amesh_proto::node_id::NodeId;
+use amesh_proto::time::UnixMillis;
+use amesh_store::LaneStamp;
+use std::sync::Arc;
+
+/// A message at a door.
+#[derive(Debug)]
+pub enum Incoming {
+    /// An agent of this node sends (HTTP, WebSocket).
+    FromAgent {
+        /// Who proved itself by its API key.
+        agent: Arc<Agent>,
+        /// What it wants to send.
+        request: Box<RouteRequest>,
+        /// The `Idempotency-Key` header (DESIGN §1.2).
+        idempotency_key: Option<String>,
+    },
+    /// A member of the mesh brings mail over its link.
+    FromPeer {
+        /// The member at the other end, proven (DESIGN §1.5).
+        peer: NodeId,
+        /// The mail; its times are already this node's (links carry what is left of a lifetime).
+        mail: Box<Mail>,
+        /// Its place in its lane.
+        lane: LaneStamp,
+    },
+}
+
+impl Incoming {
+    /// Bytes that will have to be read and hashed.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::FromAgent { request, .. } => request.payload.as_ref().map_or(0, |payload| payload.get().len()),
+            Self::FromPeer { mail, .. } => mail.size(),
+        }
+    }
+}
+
+/// A message that is on disk, and what became of it so far (RTE-2, DESIGN §1.9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The message's id.
+    pub id: MessageId,
+    /// Delivered, queued or failed; never more than is proven.
+    pub status: Status,
+    /// The way it took.
+    pub method: Method,
+    /// What the status rests on.
+    pub basis: Basis,
+    /// When it was committed.
+    pub queued_at: UnixMillis,
+    /// When it was delivered.
+    pub delivered_at: Option<UnixMillis>,
+    /// The host of the mesh that it goes to.
+    pub remote_host: Option<String>,
+    /// This is the first result again, for a message that was sent before.
+    pub repeat: bool,
+}
+
+/// `status` of RTE-2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Written to the recipient's open socket.
+    Delivered,
+    /// On disk, waiting.
+    Queued,
+    /// Refused further on, or expired.
+    Failed,
+}
+
+/// `method` of RTE-2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Pushed over an open socket.
+    Websocket,
+    /// Waiting to be fetched or carried.
+    Relay,
+    /// Carried to another host of the mesh.
+    Mesh,
+}
+
+/// What a status rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// The recipient's socket took it.
+    SocketWritten,
+    /// It is on disk in the recipient's mailbox.
+    MailboxWritten,
+    /// It is on disk in this node's outbox.
+    OutboxWritten,
+    /// The recipient's node said no.
+    Refused,
+}
+
+impl Status {
+    /// The word of RTE-2.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Queued => "queued",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Method {
+    /// The word of RTE-2.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Websocket => "websocket",
+            Self::Relay => "relay",
+            Self::Mesh => "mesh",
+        }
+    }
+}
+
+impl Basis {
+    /// As it stands in responses.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SocketWritten => "socket_written",
+            Self::MailboxWritten => "mailbox_written",
+            Self::OutboxWritten => "queued",
+            Self::Refused => "refused",
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The recipient's side of the hallway: reading a mailbox, noting what was handed out, removing what is acknowledged
+//! (RLY-3…9, DESIGN §1.3). Called by the pending and WebSocket doors, which never touch the store's message trees.
+
+use super::Hallway;
+use super::deliver::delivery;
+use super::notice::Notice;
+use crate::agents::Agent;
+use crate::agents::directory::{KeyAnswer, Resolution};
+use amesh_proto::api::pending::Delivery;
+use amesh_proto::id::MessageId;
+use amesh_proto::key::PublicKey;
+use amesh_proto::trust::Trust;
+use amesh_store::{CommitOutcome, MailboxEntry, NewMail, Origin, Seq, StoreError, Target};
+
+impl Hallway {
+    /// Up to `limit` messages after `after`, oldest first. Expired ones are left out even before they are purged (RLY-1).
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn pending(&self, agent: &Agent, after: Option<Seq>, limit: usize) -> Result<Vec<MailboxEntry>, StoreError> {
+        let mut entries = self.inner.store.pending(agent.no, after, limit)?;
+        if self.clock_is_steady() {
+            let now = self.inner.clock.now();
+            entries.retain(|entry| entry.expires_at > now);
+        }
+        Ok(entries)
+    }
+
+    /// How many messages wait for `agent`.
+    #[must_use]
+    pub fn pending_count(&self, agent: &Agent) -> usize {
+        usize::try_from(self.inner.store.pending_count(agent.no)).unwrap_or(usize::MAX)
+    }
+
+    /// `entry` as its owner is handed it; `method` says how (`relay`, `websocket`). Nothing when its text is damaged,
+    /// which is logged: one such entry must not hide the others.
+    #[must_use]
+    pub fn render(&self, entry: &MailboxEntry, method: &str) -> Option<Delivery> {
+        let key = self.sender_key(entry);
+        let rendered = delivery::render(entry, key.as_ref(), method);
+        rendered.inspect_err(|error| tracing::error!(id = %entry.shown_id, %error, "a stored message is damaged")).ok()
+    }
+
+    /// Notes that messages were handed out: from now on they do not count against the mailbox's cap (DESIGN §5).
+    ///
+    /// # Errors
+    /// When the store fails; the messages are handed out again later, which is harmless.
+    pub async fn handed_out(&self, agent: &Agent, seqs: Vec<Seq>) -> Result<(), StoreError> {
+        if seqs.is_empty() {
+            return Ok(());
+        }
+        self.inner.store.mark_handed_out(agent.no, seqs).await
+    }
+
+    /// Removes what `agent` has; answers with the ids that were there.
+    ///
+    /// # Errors
+    /// When the store fails; nothing is removed then.
+    pub async fn acknowledge(&self, agent: &Agent, ids: Vec<MessageId>) -> Result<Vec<MessageId>, StoreError> {
+        self.inner.store.acknowledge(agent.no, ids).await
+    }
+
+    /// Puts a `system` message into the mailbox of `agent`.
+    ///
+    /// # Errors
+    /// When the store fails, or the mailbox is full to the brim.
+    pub async fn notify(&self, agent: &Agent, notice: &Notice) -> Result<(), StoreError> {
+        let inner = &*self.inner;
+        let now = inner.clock.now();
+        let naming = inner.agents.directory().naming();
+        let mail = notice
+            .compose(naming, &agent.address, now, rand::random())
+            .map_err(|error| StoreError::Failed { reason: error.to_string() })?;
+        let target = Target::Mailbox { agent: agent.no, trust: Trust::Verified };
+        let content_digest = rand::random();
+        let new =
+            NewMail { mail, origin: Origin::System, target, idempotency_key: None, content_digest, lane: None, now };
+        let outcome = inner.store.commit_mail(new).await?;
+        match outcome {
+            CommitOutcome::Committed { .. } => {
+                inner.deliver.inboxes().committed(agent.no);
+                Ok(())
+            }
+            other => Err(StoreError::Failed { reason: format!("the notice was not taken: {other:?}") }),
+        }
+    }
+
+    /// The key under which the entry's signature verified, for recipients who verify again (RLY-10, EXT-3).
+    fn sender_key(&self, entry: &MailboxEntry) -> Option<PublicKey> {
+        entry.mail.form?;
+        let directory = self.inner.agents.directory();
+        let from = &entry.mail.from;
+        match directory.resolve(from) {
+            Resolution::Local(agent) => Some(agent.key.clone()),
+            Resolution::Remote { node, .. } => match directory.key_for(node, from, entry.mail.accepted_at) {
+                KeyAnswer::Valid(key) => Some(key),
+                _ => None,
+            },
+            Resolution::Unknown => None,
+        }
+    }
+}

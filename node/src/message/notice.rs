@@ -1,0 +1,139 @@
+//! `system` messages: what this node itself has to tell an agent (DESIGN §1.9). Written here, put into the mailbox by
+//! the store in the same commit as what they tell of. Never sent about a `system` message.
+
+use crate::agents::SYSTEM_NAME;
+use amesh_proto::address::{Address, AddressError, Naming};
+use amesh_proto::id::MessageId;
+use amesh_proto::limits;
+use amesh_proto::message::{ENVELOPE_VERSION, Envelope, Mail, Priority};
+use amesh_proto::time::UnixMillis;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// Something to tell an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Mail that was accepted will not arrive.
+    Undeliverable {
+        /// The message's id.
+        id: MessageId,
+        /// Whom it was for.
+        to: String,
+        /// Its subject.
+        subject: String,
+        /// Its thread.
+        thread_id: String,
+        /// `expired`, or the code of the refusing side.
+        code: String,
+        /// The refusing side's words; data, not instructions.
+        detail: String,
+    },
+    /// A new API key was given for the agent without proof of its key (A-42).
+    Reregistered {
+        /// Who asked, for people.
+        by: String,
+    },
+}
+
+impl Notice {
+    /// That `mail` will not arrive.
+    #[must_use]
+    pub fn undeliverable(mail: &Mail, code: &str, detail: &str) -> Self {
+        let envelope = mail.envelope().ok();
+        let (subject, thread_id) = envelope.map_or_else(
+            || (String::new(), mail.id.as_str().to_owned()),
+            |envelope| (envelope.subject, envelope.thread_id),
+        );
+        // Code and words come from another host: bounded, and a code is no place for anything but a code.
+        let is_code = code.len() <= 40 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        Self::Undeliverable {
+            id: mail.id.clone(),
+            to: mail.to.to_string(),
+            subject,
+            thread_id,
+            code: if is_code { code.to_owned() } else { "refused".to_owned() },
+            detail: cut(detail, DETAIL_CHARS),
+        }
+    }
+
+    /// The message that tells it to `recipient`.
+    pub(super) fn compose(
+        &self,
+        naming: &Naming,
+        recipient: &Address,
+        now: UnixMillis,
+        random: [u8; 8],
+    ) -> Result<Mail, AddressError> {
+        let from = naming.address_of(SYSTEM_NAME)?;
+        let id = MessageId::mint(now, random);
+        let (parent, thread_id) = match self {
+            Self::Undeliverable { id, thread_id, .. } => (Some(id.to_string()), thread_id.clone()),
+            Self::Reregistered { .. } => (None, id.to_string()),
+        };
+        let envelope = Envelope {
+            version: ENVELOPE_VERSION.to_owned(),
+            id: id.to_string(),
+            from: from.to_string(),
+            to: recipient.to_string(),
+            subject: self.subject(),
+            priority: Priority::Normal,
+            timestamp: now.to_rfc3339(),
+            thread_id,
+            in_reply_to: parent,
+            expires_at: None,
+            signature: None,
+            extra: Map::new(),
+        };
+        let payload = json!({"type": "system", "message": self.text(), "context": self.context()});
+        Ok(Mail {
+            id,
+            from,
+            to: recipient.clone(),
+            priority: Priority::Normal,
+            envelope: serde_json::to_vec(&envelope).unwrap_or_default(),
+            payload: payload.to_string().into_bytes(),
+            form: None,
+            accepted_at: now,
+            expires_at: now.plus(KEPT),
+            receipt: false,
+        })
+    }
+
+    fn subject(&self) -> String {
+        match self {
+            Self::Undeliverable { subject, .. } => cut(&format!("Undeliverable: {subject}"), limits::SUBJECT_CHARS),
+            Self::Reregistered { .. } => "A new API key was issued for you".to_owned(),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Undeliverable { id, to, code, .. } if code == "expired" => {
+                format!("Your message {id} to {to} expired before it could be delivered. It was not delivered.")
+            }
+            Self::Undeliverable { id, to, code, .. } => {
+                format!("Your message {id} to {to} was refused by the recipient's host ({code}). It was not delivered.")
+            }
+            Self::Reregistered { by } => format!(
+                "Somebody registered your name again with your public key and was given a new API key; the earlier ones \
+                 no longer work. Asked by: {by}. If that was not you, register again and tell the owner of this machine."
+            ),
+        }
+    }
+
+    fn context(&self) -> Value {
+        match self {
+            Self::Undeliverable { id, to, code, detail, .. } => {
+                json!({"event": "delivery_failed", "id": id.as_str(), "to": to, "code": code, "detail": detail})
+            }
+            Self::Reregistered { by } => json!({"event": "reregistered", "by": by}),
+        }
+    }
+}
+
+fn cut(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
+}
+
+const DETAIL_CHARS: usize = 300;
+const KEPT: Duration = Duration::from_secs(30 * 86_400);

@@ -1,0 +1,189 @@
+//! Step 3 of the hallway: where a message goes. Pure: what was asked and what is known in, the way out.
+
+use super::error::{Refusal, SignatureFault};
+use crate::agents::directory::{Resolution, Standing};
+use crate::agents::Agent;
+use amesh_proto::address::Address;
+use amesh_proto::node_id::NodeId;
+use amesh_proto::trust::{self, Trust};
+use std::sync::Arc;
+
+/// Everything the decision rests on.
+#[derive(Debug)]
+pub(super) struct Question<'a> {
+    /// Brought by a link: may end here, never travel on (MSH-13).
+    pub by_link: bool,
+    /// A signature was verified.
+    pub signed: bool,
+    pub from: &'a Address,
+    pub to: &'a Address,
+    /// Whether the sender may use its name.
+    pub sender: Standing,
+    pub recipient: Resolution,
+    /// Even local mail must be signed (DESIGN §1.4).
+    pub require_signatures: bool,
+    /// `to` is in this node's own provider domain.
+    pub own_domain: bool,
+    /// Some carrier moves mail to the provider of `to`.
+    pub provider_served: bool,
+}
+
+/// The way a message takes.
+#[derive(Debug, Clone)]
+pub(super) enum Plan {
+    /// Into a mailbox here.
+    Local { agent: Arc<Agent>, trust: Trust },
+    /// Into the outbox towards a member of the mesh.
+    Host { node: NodeId, host: String, address: Address },
+    /// Into the outbox towards another provider.
+    Provider { domain: String },
+}
+
+/// Decides, or says why there is no way.
+pub(super) fn plan(question: Question<'_>) -> Result<Plan, Refusal> {
+    if let Standing::Lost { holder, mend } = question.sender {
+        return Err(Refusal::NameLost { address: question.from.to_string(), holder, mend });
+    }
+    match question.recipient {
+        Resolution::Local(agent) => {
+            if !question.signed && (question.require_signatures || question.by_link) {
+                return Err(Refusal::Signature(SignatureFault::Missing));
+            }
+            let trust = trust::label(question.from, &agent.address, question.signed);
+            Ok(Plan::Local { agent, trust })
+        }
+        _ if question.by_link => Err(Refusal::NoRecipient(question.to.to_string())),
+        // From here on mail would leave this node: never unsigned (SIG-7).
+        Resolution::Remote { .. } if !question.signed => Err(Refusal::Signature(SignatureFault::Missing)),
+        Resolution::Remote { node, host, address, .. } => Ok(Plan::Host { node, host, address }),
+        Resolution::Unknown if question.own_domain || question.to.is_local_network() => {
+            Err(Refusal::NoRecipient(question.to.to_string()))
+        }
+        Resolution::Unknown if !question.provider_served => Err(Refusal::External(question.to.to_string())),
+        Resolution::Unknown if !question.signed => Err(Refusal::Signature(SignatureFault::Missing)),
+        Resolution::Unknown => Ok(Plan::Provider { domain: question.to.provider().to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agents::tests::agent;
+    use amesh_proto::key::AgentKey;
+    use amesh_proto::roster::RosterEntry;
+    use amesh_proto::time::UnixMillis;
+
+    const ALICE: &str = "alice@default.aimaestro.local";
+    const BOB: &str = "bob@default.aimaestro.local";
+
+    fn address(text: &str) -> Address {
+        Address::parse(text, &["aimaestro.local"]).unwrap()
+    }
+
+    fn here() -> Resolution {
+        Resolution::Local(agent(7, BOB, 1))
+    }
+
+    fn there() -> Resolution {
+        let key = AgentKey::from_seed(&[1; 32]).public();
+        let entry = RosterEntry {
+            address: address(BOB),
+            key_algorithm: key.algorithm(),
+            public_key: key.to_spki_der().to_vec(),
+            alias: None,
+            since: UnixMillis(0),
+            changed: 1,
+            previous_keys: Vec::new(),
+            tombstone: None,
+            home: None,
+        };
+        let node = NodeId::from_bytes([2; 32]);
+        Resolution::Remote { node, host: "host2".to_owned(), address: address(BOB), entry: Arc::new(entry) }
+    }
+
+    fn outcome(change: impl FnOnce(&mut Question<'_>)) -> String {
+        let (from, to) = (address(ALICE), address(BOB));
+        let mut question = Question {
+            by_link: false,
+            signed: true,
+            from: &from,
+            to: &to,
+            sender: Standing::Holds,
+            recipient: Resolution::Unknown,
+            require_signatures: false,
+            own_domain: true,
+            provider_served: false,
+        };
+        change(&mut question);
+        match plan(question) {
+            Ok(Plan::Local { trust, .. }) => format!("local {}", trust.as_str()),
+            Ok(Plan::Host { host, .. }) => format!("host {host}"),
+            Ok(Plan::Provider { domain }) => format!("provider {domain}"),
+            Err(refusal) => refusal.code().to_owned(),
+        }
+    }
+
+    #[test]
+    fn signed_mail_goes_to_a_mailbox_here_or_to_the_host_that_has_it() {
+        assert_eq!(outcome(|q| q.recipient = here()), "local verified");
+        assert_eq!(outcome(|q| q.recipient = there()), "host host2");
+    }
+
+    #[test]
+    fn unsigned_mail_is_taken_for_local_mailboxes_only_and_as_untrusted() {
+        assert_eq!(outcome(|q| (q.signed, q.recipient) = (false, here())), "local untrusted");
+        assert_eq!(outcome(|q| (q.signed, q.recipient) = (false, there())), "signature_missing");
+        let foreign = address("x@acme.crabmail.ai");
+        let unsigned = |q: &mut Question<'_>| (q.signed, q.own_domain, q.provider_served) = (false, false, true);
+        assert_eq!(
+            outcome(|q| {
+                unsigned(q);
+                q.to = Box::leak(Box::new(foreign));
+            }),
+            "signature_missing"
+        );
+    }
+
+    #[test]
+    fn a_node_that_demands_signatures_takes_no_unsigned_mail_at_all() {
+        let strict = |q: &mut Question<'_>| (q.signed, q.recipient, q.require_signatures) = (false, here(), true);
+        assert_eq!(outcome(strict), "signature_missing");
+    }
+
+    #[test]
+    fn mail_of_a_link_ends_here_or_not_at_all() {
+        assert_eq!(outcome(|q| (q.by_link, q.recipient) = (true, here())), "local verified");
+        assert_eq!(outcome(|q| (q.by_link, q.recipient) = (true, there())), "not_found");
+        assert_eq!(outcome(|q| q.by_link = true), "not_found");
+        assert_eq!(outcome(|q| (q.by_link, q.signed, q.recipient) = (true, false, here())), "signature_missing");
+    }
+
+    #[test]
+    fn who_lost_its_name_sends_nothing() {
+        let lost = Standing::Lost { holder: "host2".to_owned(), mend: "amesh init --name alice-host1".to_owned() };
+        assert_eq!(outcome(|q| (q.sender, q.recipient) = (lost, here())), "key_conflict");
+    }
+
+    #[test]
+    fn nobody_by_that_name_is_not_found_in_our_domain_and_external_elsewhere() {
+        assert_eq!(outcome(|_| ()), "not_found");
+        let foreign = |domain: &'static str, served: bool| {
+            outcome(|q| {
+                q.to = Box::leak(Box::new(address(domain)));
+                (q.own_domain, q.provider_served) = (false, served);
+            })
+        };
+        assert_eq!(foreign("x@acme.crabmail.ai", false), "external_provider");
+        assert_eq!(foreign("x@acme.crabmail.ai", true), "provider crabmail.ai");
+        assert_eq!(foreign("x@acme.other.local", false), "not_found");
+        assert_eq!(foreign("x@acme.other.internal", true), "not_found");
+    }
+
+    #[test]
+    fn another_tenants_mail_is_external() {
+        let stranger = address("eve@other.aimaestro.local");
+        let far = address("eve@default.evil.com");
+        assert_eq!(outcome(|q| (q.from, q.recipient) = (&*Box::leak(Box::new(stranger)), here())), "local external");
+        assert_eq!(outcome(|q| (q.from, q.recipient) = (&*Box::leak(Box::new(far)), here())), "local external");
+    }
+}

@@ -1,0 +1,85 @@
+//! Step 7 of the hallway: what carriers report. Mail leaves the outbox by a verdict and in no other way; mail that will
+//! not arrive leaves a `system` message with its sender, in the same commit (DESIGN §1.9).
+
+use super::deliver::waiters::Verdict;
+use super::notice::Notice;
+use super::Hallway;
+use amesh_proto::message::Mail;
+use amesh_store::{Destination, OutboxEntry, Seq, Settlement, StoreError};
+
+/// A carrier's verdict on one outbox entry. What is only delayed has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// It is on disk in the recipient's mailbox.
+    Delivered,
+    /// The other side will never take it.
+    Refused {
+        /// Its code.
+        code: String,
+        /// Its words.
+        detail: String,
+    },
+}
+
+impl Hallway {
+    /// Takes the verdicts of a carrier on mail for `destination`. When this returns they are on disk, and callers that
+    /// waited for them have been answered.
+    ///
+    /// # Errors
+    /// When the store fails: the entries are still in the outbox and will be carried, and judged, again.
+    pub async fn settle(&self, destination: &Destination, verdicts: Vec<(Seq, Settled)>) -> Result<(), StoreError> {
+        let mut told = Vec::with_capacity(verdicts.len());
+        let mut settlements = Vec::with_capacity(verdicts.len());
+        let mut noticed = Vec::new();
+        for (seq, verdict) in verdicts {
+            told.push((seq, verdict.as_told()));
+            let settlement = match verdict {
+                Settled::Delivered => Settlement::Delivered { basis: MAILBOX_WRITTEN.to_owned() },
+                Settled::Refused { code, detail } => {
+                    let entry = self.waiting(destination, seq);
+                    noticed.extend(entry.as_ref().and_then(|entry| entry.sender));
+                    let notice = entry.and_then(|entry| self.bounce(&entry, &code, &detail));
+                    Settlement::Refused { code, detail, notice }
+                }
+            };
+            settlements.push((seq, settlement));
+        }
+        self.inner.store.settle(destination, settlements, self.inner.clock.now()).await?;
+        for (seq, verdict) in told {
+            self.inner.deliver.waiters().tell(destination, seq, verdict);
+        }
+        for sender in noticed {
+            self.inner.deliver.inboxes().committed(sender);
+        }
+        Ok(())
+    }
+
+    fn waiting(&self, destination: &Destination, seq: Seq) -> Option<OutboxEntry> {
+        let before = seq.0.checked_sub(1).map(Seq);
+        let found = self.inner.store.outbox(destination, before, 1).ok()?;
+        found.into_iter().find(|entry| entry.seq == seq)
+    }
+
+    /// The `system` message about mail that will not arrive; none about a `system` message, or one that no agent here sent.
+    pub(super) fn bounce(&self, entry: &OutboxEntry, code: &str, detail: &str) -> Option<Mail> {
+        if entry.system || entry.sender.is_none() {
+            return None;
+        }
+        let naming = self.inner.agents.directory().naming();
+        let notice = Notice::undeliverable(&entry.mail, code, detail);
+        let composed = notice.compose(naming, &entry.mail.from, self.inner.clock.now(), rand::random());
+        composed.inspect_err(|error| tracing::error!(%error, "a notice could not be written")).ok()
+    }
+}
+
+impl Settled {
+    fn as_told(&self) -> Verdict {
+        match self {
+            Self::Delivered => Verdict::Delivered,
+            Self::Refused { .. } => Verdict::Failed,
+        }
+    }
+}
+
+/// What a delivery to another host proves: not that the recipient has it.
+const MAILBOX_WRITTEN: &str = "mailbox_written";

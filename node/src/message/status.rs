@@ -1,0 +1,53 @@
+//! What became of a message, for the agent that sent it (`GET /messages/{id}`, DESIGN §1.9).
+
+use super::Hallway;
+use super::incoming::{Method, Status};
+use crate::agents::Agent;
+use amesh_proto::api::messages::{Failure, MessageState};
+use amesh_proto::id::MessageId;
+use amesh_store::{Destination, MessageStatus, Place, StoreError};
+
+impl Hallway {
+    /// The state of a message that `sender` sent; nothing for ids it never used.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn status(&self, sender: &Agent, id: &MessageId) -> Result<Option<MessageState>, StoreError> {
+        Ok(self.inner.store.message_status(sender.no, id)?.map(|status| self.shown(status)))
+    }
+
+    fn shown(&self, status: MessageStatus) -> MessageState {
+        let remote_host = match &status.place {
+            Place::Outbox(Destination::Node(node)) => self.inner.agents.directory().host_of(*node),
+            Place::Outbox(Destination::Provider(_)) | Place::Mailbox(_) => None,
+        };
+        let mut shown = MessageState {
+            id: status.receipt.id.to_string(),
+            to: status.to.to_string(),
+            queued_at: Some(status.receipt.queued_at.to_rfc3339()),
+            remote_host,
+            ..MessageState::default()
+        };
+        let local = matches!(status.place, Place::Mailbox(_));
+        let (word, method, basis) = match status.state {
+            amesh_store::MessageState::Queued if local => (Status::Queued, Method::Relay, "mailbox_written".to_owned()),
+            amesh_store::MessageState::Queued => (Status::Queued, Method::Relay, "queued".to_owned()),
+            // Another host's mailbox has it; whether the recipient has it, nobody here can know.
+            amesh_store::MessageState::Delivered { basis } if !local => (Status::Queued, Method::Mesh, basis),
+            amesh_store::MessageState::Delivered { basis } => {
+                shown.delivered_at = Some(status.changed_at.to_rfc3339());
+                (Status::Delivered, Method::Relay, basis)
+            }
+            amesh_store::MessageState::Failed { code, detail } => {
+                shown.failed_at = Some(status.changed_at.to_rfc3339());
+                let basis = code.clone();
+                shown.error = Some(Failure { code, message: detail });
+                (Status::Failed, if local { Method::Relay } else { Method::Mesh }, basis)
+            }
+        };
+        shown.status = word.as_str().to_owned();
+        shown.method = method.as_str().to_owned();
+        shown.basis = Some(basis);
+        shown
+    }
+}

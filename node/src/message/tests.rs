@@ -1,0 +1,6 @@
+//! The hallway as a whole, over a store in memory: what is accepted, where it ends up, and what the sender is told.
+
+mod house;
+mod links;
+mod local;
+mod remote;

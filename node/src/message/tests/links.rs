@@ -1,0 +1,120 @@
+//! Mail that members of the mesh bring.
+
+use super::house::*;
+use crate::agents::directory::Member;
+use crate::message::{Refusal, SignatureFault};
+use amesh_proto::node_id::NodeId;
+use amesh_proto::time::UnixMillis;
+
+#[tokio::test]
+async fn mail_of_a_peers_agent_is_verified_and_delivered_verbatim() {
+    let house = House::new();
+    let bob = house.agent("bob").await;
+    house.peer(&["al"]);
+    let mail = carried("al", "bob", "msg_1_a", "hi");
+    house.brought(mail.clone(), 1).await.unwrap();
+    let [delivery] = house.inbox(&bob).try_into().unwrap();
+    assert_eq!(delivery.envelope.get().as_bytes(), mail.envelope);
+    assert_eq!(delivery.payload.get().as_bytes(), mail.payload);
+    assert_eq!(delivery.sender_public_key, Some(key_of("al").public().sender_key_text()));
+    assert_eq!(delivery.local.unwrap().security.trust, "verified");
+}
+
+#[tokio::test]
+async fn mail_brought_again_is_acknowledged_and_delivered_once() {
+    let house = House::new();
+    let bob = house.agent("bob").await;
+    house.peer(&["al"]);
+    for _ in 0..3 {
+        house.brought(carried("al", "bob", "msg_1_a", "hi"), 1).await.unwrap();
+    }
+    assert_eq!(house.inbox(&bob).len(), 1);
+}
+
+#[tokio::test]
+async fn mail_is_committed_in_the_order_of_its_lane() {
+    let house = House::new();
+    let bob = house.agent("bob").await;
+    house.peer(&["al"]);
+    let early = house.brought(carried("al", "bob", "msg_1_c", "third"), 3).await.unwrap_err();
+    assert_eq!(early, Refusal::LaneGap { expected: 1 });
+    assert!(early.is_passing());
+    for (number, id) in [(1, "msg_1_a"), (2, "msg_1_b"), (3, "msg_1_c")] {
+        house.brought(carried("al", "bob", id, id), number).await.unwrap();
+    }
+    let ids: Vec<_> = house.inbox(&bob).into_iter().map(|delivery| delivery.id).collect();
+    assert_eq!(ids, ["msg_1_a", "msg_1_b", "msg_1_c"]);
+}
+
+#[tokio::test]
+async fn a_peer_brings_mail_of_its_own_agents_only() {
+    let house = House::new();
+    let (_bob, _carol) = (house.agent("bob").await, house.agent("carol").await);
+    house.peer(&["al"]);
+    let eve = house.brought(carried("eve", "bob", "msg_1_a", "hi"), 1).await.unwrap_err();
+    assert_eq!(eve.code(), "forbidden");
+    let ours = house.brought(carried("carol", "bob", "msg_1_a", "hi"), 1).await.unwrap_err();
+    assert_eq!(ours.code(), "forbidden");
+}
+
+#[tokio::test]
+async fn unsigned_or_wrongly_signed_mail_of_a_peer_is_refused() {
+    let house = House::new();
+    let bob = house.agent("bob").await;
+    house.peer(&["al"]);
+    let mut changed = carried("al", "bob", "msg_1_a", "hi");
+    changed.payload = br#"{"type":"request","message":"ho"}"#.to_vec();
+    let refusal = house.brought(changed, 1).await.unwrap_err();
+    assert_eq!(refusal, Refusal::Signature(SignatureFault::Invalid));
+    assert!(!refusal.is_passing(), "it is refused for good, not later");
+    let mut unsigned = carried("al", "bob", "msg_1_a", "hi");
+    unsigned.envelope = String::from_utf8(unsigned.envelope)
+        .unwrap()
+        .split(r#","signature""#)
+        .next()
+        .map(|head| format!("{head}}}"))
+        .unwrap()
+        .into_bytes();
+    assert_eq!(house.brought(unsigned, 1).await.unwrap_err(), Refusal::Signature(SignatureFault::Missing));
+    assert_eq!(house.inbox(&bob).len(), 0);
+}
+
+#[tokio::test]
+async fn mail_of_a_deregistered_agent_counts_only_if_it_was_accepted_before() {
+    let house = House::new();
+    let bob = house.agent("bob").await;
+    house.peer(&[]);
+    let mut gone = roster_entry("al");
+    gone.tombstone = Some(UnixMillis(NOW.0 + 10));
+    house.hallway.agents().directory().apply_to_roster(peer_node(), vec![gone]);
+    house.brought(carried("al", "bob", "msg_1_a", "hi"), 1).await.unwrap();
+    let mut late = carried("al", "bob", "msg_1_b", "hi");
+    late.accepted_at = UnixMillis(NOW.0 + 11);
+    let refusal = house.brought(late, 2).await.unwrap_err();
+    assert_eq!(refusal, Refusal::Signature(SignatureFault::KeyRevoked));
+    assert_eq!(house.inbox(&bob).len(), 1);
+}
+
+#[tokio::test]
+async fn mail_under_a_name_that_an_older_member_holds_is_refused() {
+    let house = House::new();
+    let bob = house.agent("bob").await;
+    house.peer(&["al"]);
+    let directory = house.hallway.agents().directory();
+    let mut elder = roster_entry("al");
+    elder.public_key = key_of("another").public().to_spki_der().to_vec();
+    let member = Member { node: NodeId::from_bytes([3; 32]), host: "host3".to_owned(), order: 0 };
+    directory.install_roster(member, vec![elder]);
+    let refusal = house.brought(carried("al", "bob", "msg_1_a", "hi"), 1).await.unwrap_err();
+    assert_eq!(refusal.code(), "key_conflict");
+    assert_eq!(house.inbox(&bob).len(), 0);
+}
+
+#[tokio::test]
+async fn mail_for_somebody_else_never_travels_on() {
+    let house = House::new();
+    house.peer(&["al", "zoe"]);
+    let zoe = house.brought(carried("al", "zoe", "msg_1_a", "hi"), 1).await.unwrap_err();
+    assert!(matches!(zoe.code(), "not_found" | "invalid_field"), "{zoe:?}");
+    assert_eq!(house.outbox().len(), 0);
+}

@@ -1,0 +1,110 @@
+//! Step 2 of the hallway: the signature (SIG-8, RTE-9). A wrong one ends here; the node never signs for an agent.
+//!
+//! What is delivered carries the spellings of sender and recipient that were signed, so that every later
+//! hop, and the recipient years later, needs one candidate only.
+
+use super::accept::{Draft, Source};
+use super::error::{Refusal, SignatureFault};
+use crate::agents::Agent;
+use crate::agents::directory::{Directory, KeyAnswer};
+use amesh_proto::api::fields::BadBody;
+use amesh_proto::canonical::{self, CanonicalForm, Signable, VerifyError};
+use amesh_proto::key::PublicKey;
+use amesh_proto::message::Mail;
+use amesh_proto::node_id::NodeId;
+
+/// A draft whose signature, if it has one, is genuine.
+pub(super) struct Verified {
+    pub draft: Draft,
+    pub signed: bool,
+}
+
+/// Verifies and seals the envelope.
+pub(super) fn verify(draft: Draft, directory: &Directory) -> Result<Verified, Refusal> {
+    match draft.source.clone() {
+        Source::Agent(agent) => from_agent(draft, &agent),
+        Source::Peer(peer) => from_peer(draft, peer, directory),
+    }
+}
+
+fn from_agent(mut draft: Draft, agent: &Agent) -> Result<Verified, Refusal> {
+    let envelope = &mut draft.envelope;
+    let signed = match envelope.signature.as_deref() {
+        None => {
+            envelope.from = draft.mail.from.to_string();
+            envelope.to = draft.mail.to.to_string();
+            false
+        }
+        Some(signature) => {
+            let lower = envelope.to.to_ascii_lowercase();
+            let short = draft.mail.to.short();
+            // Positions have fixed meanings, so that the form remembered of one message helps with the next.
+            let to = [envelope.to.as_str(), &lower, draft.mail.to.as_str(), short.as_str()];
+            let mut from = vec![envelope.from.as_str()];
+            from.extend(agent.spellings().iter().map(String::as_str));
+            let what = signable(&draft.mail, &from, &to, &envelope.subject, envelope.in_reply_to.as_deref());
+            let form = check(&agent.key, &what, signature, agent.last_form())?;
+            agent.remember_form(form);
+            let from = from[form.from_index().min(from.len() - 1)].to_owned();
+            let to = to[form.to_index().min(to.len() - 1)].to_owned();
+            (envelope.from, envelope.to) = (from, to);
+            draft.mail.form = Some(form.settled());
+            true
+        }
+    };
+    draft.mail.envelope = serde_json::to_vec(&draft.envelope).map_err(|error| Refusal::Store(error.to_string()))?;
+    Ok(Verified { draft, signed })
+}
+
+/// Mail of a link is verified again here: this node believes signatures, not peers. Its text stays as it came.
+fn from_peer(mut draft: Draft, peer: NodeId, directory: &Directory) -> Result<Verified, Refusal> {
+    let mail = &draft.mail;
+    let Some(signature) = draft.envelope.signature.as_deref() else {
+        return Err(Refusal::Signature(SignatureFault::Missing));
+    };
+    let key = match directory.key_for(peer, &mail.from, mail.accepted_at) {
+        KeyAnswer::Valid(key) => key,
+        KeyAnswer::NoneAtThatTime => return Err(Refusal::Signature(SignatureFault::KeyRevoked)),
+        KeyAnswer::NotListed => {
+            return Err(Refusal::Forbidden(format!("{} is not an agent of the host that brought this", mail.from)));
+        }
+        KeyAnswer::HeldBy(holder) => {
+            return Err(Refusal::NameLost {
+                address: mail.from.to_string(),
+                holder: holder.host,
+                mend: format!("amesh init --name {}-NEW", mail.from.name()),
+            });
+        }
+    };
+    let envelope = &draft.envelope;
+    let (from, to) = ([envelope.from.as_str()], [envelope.to.as_str()]);
+    let what = signable(mail, &from, &to, &envelope.subject, envelope.in_reply_to.as_deref());
+    let form = check(&key, &what, signature, mail.form)?;
+    draft.mail.form = Some(form.settled());
+    Ok(Verified { draft, signed: true })
+}
+
+fn signable<'a>(
+    mail: &'a Mail,
+    from: &'a [&'a str],
+    to: &'a [&'a str],
+    subject: &'a str,
+    in_reply_to: Option<&'a str>,
+) -> Signable<'a> {
+    Signable { from, to, subject, priority: mail.priority, in_reply_to, payload: &mail.payload }
+}
+
+fn check(
+    key: &PublicKey,
+    what: &Signable<'_>,
+    signature: &str,
+    hint: Option<CanonicalForm>,
+) -> Result<CanonicalForm, Refusal> {
+    canonical::verify(key, what, signature, hint).map_err(|error| match error {
+        VerifyError::Payload(error) => Refusal::Body(BadBody::Unreadable(format!("payload: {error}"))),
+        VerifyError::Separator => {
+            Refusal::Invalid { field: "to", why: "it may not contain '|' or control characters".to_owned() }
+        }
+        VerifyError::Encoding | VerifyError::Invalid => Refusal::Signature(SignatureFault::Invalid),
+    })
+}

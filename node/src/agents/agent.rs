@@ -64,7 +64,8 @@ impl Agent {
 fn spellings(address: &Address, name_as_registered: &str) -> Vec<String> {
     let full = address.to_string();
     let short = address.short().to_string();
-    let cased = |spelling: &str| spelling.find('@').map(|at| format!("{name_as_registered}{}", &spelling[at..]));
+    let cased =
+        |spelling: &str| spelling.find('@').map(|at| format!("{name_as_registered}{}", &spelling[at..]));
     let mut all = vec![full.clone()];
     for spelling in [cased(&full), Some(short.clone()), cased(&short)].into_iter().flatten() {
         if !all.contains(&spelling) {

@@ -65,13 +65,20 @@ impl Agents {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn load(config: Config, store: Store, clock: SharedClock, directory: Directory) -> Result<Self, StoreError> {
+    pub fn load(
+        config: Config,
+        store: Store,
+        clock: SharedClock,
+        directory: Directory,
+    ) -> Result<Self, StoreError> {
         for record in store.all_agents()? {
             let address = record.address.clone();
             match Agent::from_record(record) {
                 Ok(agent) => directory.put_local(agent),
                 // A key that was fine at registration and is refused now: the rest of the node must start all the same.
-                Err(error) => tracing::error!(%address, %error, "this agent's key is not usable; it cannot send"),
+                Err(error) => {
+                    tracing::error!(%address, %error, "this agent's key is not usable; it cannot send")
+                }
             }
         }
         let keys = RwLock::default();

@@ -55,7 +55,11 @@ impl Agents {
     ///
     /// # Errors
     /// [`RegisterError`]; nothing has changed.
-    pub async fn register(&self, request: RegisterRequest, by: Registrant<'_>) -> Result<Registered, RegisterError> {
+    pub async fn register(
+        &self,
+        request: RegisterRequest,
+        by: Registrant<'_>,
+    ) -> Result<Registered, RegisterError> {
         let checked = self.check(&request)?;
         if let Some(known) = self.inner.directory.local_agent(&checked.address) {
             return self.register_again(&known, &request, &checked, by).await;
@@ -129,7 +133,8 @@ impl Agents {
 
     /// A fresh signature by the registered key over name, tenant and time.
     fn proves(&self, known: &Agent, request: &RegisterRequest) -> bool {
-        let (Some(proof), Some(at), Some(tenant)) = (&request.proof, &request.proof_at, &request.tenant) else {
+        let (Some(proof), Some(at), Some(tenant)) = (&request.proof, &request.proof_at, &request.tenant)
+        else {
             return false;
         };
         let Some(made) = UnixMillis::parse_rfc3339(at) else { return false };
@@ -156,13 +161,17 @@ impl Agents {
         }
         // `name@host.provider` means a host: a tenant of that name would be unreachable.
         if tenant != naming.org && directory.is_host(&tenant) {
-            return Err(RegisterError::Tenant(format!("{tenant} is the name of a host of this mesh, not of a tenant")));
+            return Err(RegisterError::Tenant(format!(
+                "{tenant} is the name of a host of this mesh, not of a tenant"
+            )));
         }
-        let algorithm = KeyAlgorithm::parse(&request.key_algorithm).map_err(|error| invalid("key_algorithm", error))?;
+        let algorithm =
+            KeyAlgorithm::parse(&request.key_algorithm).map_err(|error| invalid("key_algorithm", error))?;
         if request.public_key.len() > limits::PUBLIC_KEY_TEXT {
             return Err(invalid("public_key", "it is longer than any key"));
         }
-        let key = PublicKey::parse(&request.public_key, algorithm).map_err(|error| invalid("public_key", error))?;
+        let key =
+            PublicKey::parse(&request.public_key, algorithm).map_err(|error| invalid("public_key", error))?;
         if request.alias.as_ref().is_some_and(|alias| alias.chars().count() > ALIAS_CHARS) {
             return Err(invalid("alias", format_args!("at most {ALIAS_CHARS} characters are allowed")));
         }
@@ -180,7 +189,8 @@ impl Agents {
     fn address(&self, request: &RegisterRequest, tenant: &str) -> Result<Address, RegisterError> {
         let naming = self.inner.directory.naming();
         let Scope { platform, repo } = request.scope.clone().unwrap_or_default();
-        let (platform, repo) = (platform.filter(|label| !label.is_empty()), repo.filter(|label| !label.is_empty()));
+        let (platform, repo) =
+            (platform.filter(|label| !label.is_empty()), repo.filter(|label| !label.is_empty()));
         let mut domain = format!("{tenant}.{}", naming.provider);
         if let Some(platform) = &platform {
             address::validate_label(platform).map_err(|error| invalid("scope", error))?;
@@ -192,7 +202,8 @@ impl Agents {
             address::validate_label(repo).map_err(|error| invalid("scope", error))?;
             domain = format!("{repo}.{domain}");
         }
-        let address = naming.parse(&format!("{}@{domain}", request.name)).map_err(|error| invalid("name", error))?;
+        let address =
+            naming.parse(&format!("{}@{domain}", request.name)).map_err(|error| invalid("name", error))?;
         // `name@host.org.provider` must stay the host's (DESIGN §3).
         if naming.host_in(&address).is_some_and(|label| self.inner.directory.is_host(label)) {
             return Err(invalid("scope", "this platform is the name of a host of this mesh"));
@@ -203,7 +214,9 @@ impl Agents {
     fn suggestions(&self, taken: &Address, host: Option<&str>) -> Vec<String> {
         let domain = taken.domain();
         suggest::suggestions(taken.name(), host, rand::random(), |name| {
-            let Ok(address) = self.inner.directory.naming().parse(&format!("{name}@{domain}")) else { return false };
+            let Ok(address) = self.inner.directory.naming().parse(&format!("{name}@{domain}")) else {
+                return false;
+            };
             self.inner.directory.local_agent(&address).is_none()
                 && self.inner.directory.listed_elsewhere(&address).is_none()
         })
@@ -211,7 +224,11 @@ impl Agents {
 }
 
 /// Delivery settings after a change, member by member (REG-23); an empty text removes.
-pub(super) fn merged(config: &Config, before: &Delivery, wanted: DeliverySettings) -> Result<Delivery, RegisterError> {
+pub(super) fn merged(
+    config: &Config,
+    before: &Delivery,
+    wanted: DeliverySettings,
+) -> Result<Delivery, RegisterError> {
     let url = wanted.webhook_url.filter(|url| url.len() <= URL_BYTES || url.is_empty());
     if let Some(url) = url.as_deref().filter(|url| !url.is_empty()) {
         let secure = url.starts_with("https://") || (config.plain_webhooks && url.starts_with("http://"));

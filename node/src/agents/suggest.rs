@@ -2,7 +2,12 @@
 //! word pairs and numbers. Pure; called by `registration`.
 
 /// Up to five names near `name` for which `is_free` holds. `pick` chooses among the word pairs.
-pub(super) fn suggestions(name: &str, host: Option<&str>, pick: u64, is_free: impl Fn(&str) -> bool) -> Vec<String> {
+pub(super) fn suggestions(
+    name: &str,
+    host: Option<&str>,
+    pick: u64,
+    is_free: impl Fn(&str) -> bool,
+) -> Vec<String> {
     let stem = stem(name);
     let by_host = host.map(|host| join(&stem, host)).into_iter();
     let pairs = (0..PAIRS_TRIED).map(|step| {
@@ -19,7 +24,12 @@ pub(super) fn suggestions(name: &str, host: Option<&str>, pick: u64, is_free: im
     offered
 }
 
-fn offer(into: &mut Vec<String>, from: impl Iterator<Item = String>, count: usize, is_free: impl Fn(&str) -> bool) {
+fn offer(
+    into: &mut Vec<String>,
+    from: impl Iterator<Item = String>,
+    count: usize,
+    is_free: impl Fn(&str) -> bool,
+) {
     let wanted = into.len() + count;
     for name in from {
         if into.len() == wanted {
@@ -33,7 +43,8 @@ fn offer(into: &mut Vec<String>, from: impl Iterator<Item = String>, count: usiz
 
 /// What is left of a name in `[a-z0-9-]` with alphanumeric ends, the only kind that is suggested.
 fn stem(name: &str) -> String {
-    let plain: String = name.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let plain: String =
+        name.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let plain = plain.trim_matches('-');
     if plain.is_empty() { "agent".to_owned() } else { plain.to_owned() }
 }
@@ -46,12 +57,12 @@ fn join(stem: &str, suffix: &str) -> String {
 
 const PAIRS_TRIED: u64 = 64;
 const FIRST: [&str; 16] = [
-    "amber", "brisk", "calm", "cosmic", "crisp", "dapper", "eager", "gentle", "jolly", "keen", "lucky", "merry", "nimble",
-    "quiet", "sunny", "swift",
+    "amber", "brisk", "calm", "cosmic", "crisp", "dapper", "eager", "gentle", "jolly", "keen", "lucky",
+    "merry", "nimble", "quiet", "sunny", "swift",
 ];
 const SECOND: [&str; 16] = [
-    "badger", "falcon", "finch", "fox", "heron", "koala", "lark", "lynx", "marmot", "otter", "panda", "puffin", "raven",
-    "robin", "seal", "wren",
+    "badger", "falcon", "finch", "fox", "heron", "koala", "lark", "lynx", "marmot", "otter", "panda",
+    "puffin", "raven", "robin", "seal", "wren",
 ];
 
 #[cfg(test)]
@@ -77,7 +88,10 @@ mod tests {
     fn suggests_only_plain_names_of_legal_length() {
         for name in ["_x_", "___", &"a".repeat(63)] {
             for offered in suggestions(name, Some("host"), 9, |_| true) {
-                assert!(offered.len() <= 63 && !offered.starts_with('-') && !offered.contains('_'), "{offered}");
+                assert!(
+                    offered.len() <= 63 && !offered.starts_with('-') && !offered.contains('_'),
+                    "{offered}"
+                );
             }
         }
     }

@@ -1,11 +1,11 @@
 //! Step 1 of the hallway: from what a door brought to a [`Draft`], all of whose fields are present, within their
 //! limits (MSG-9, A-70) and such as this door may bring (RTE-3). Nothing here needs a key.
 
+use super::Config;
 use super::error::Refusal;
 use super::incoming::Incoming;
-use super::Config;
-use crate::agents::directory::{Directory, Resolution, Standing};
 use crate::agents::Agent;
+use crate::agents::directory::{Directory, Resolution, Standing};
 use amesh_proto::address::Address;
 use amesh_proto::api::fields::BadBody;
 use amesh_proto::api::route::RouteRequest;
@@ -91,7 +91,8 @@ fn from_agent(
     if idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.len() > limits::MESSAGE_ID_LEN) {
         return Err(invalid("idempotency_key", "expected 1 to 128 characters"));
     }
-    let to = around.directory.expand(&request.to, Some(&agent.address)).map_err(|error| invalid("to", error))?;
+    let to =
+        around.directory.expand(&request.to, Some(&agent.address)).map_err(|error| invalid("to", error))?;
     let expires_at = expiry(request.expires_at.as_deref(), around)?;
     let timestamp = timestamp(&request, around.now)?;
     let id = match request.id.as_deref() {
@@ -153,22 +154,26 @@ fn payload_of(request: &RouteRequest) -> Result<Vec<u8>, Refusal> {
     }
     // A signed payload is read in full when its signature is verified (SIG-13).
     if request.signature.is_none() {
-        json::parse_object(text.as_bytes()).map_err(|error| BadBody::Unreadable(format!("payload: {error}")))?;
+        json::parse_object(text.as_bytes())
+            .map_err(|error| BadBody::Unreadable(format!("payload: {error}")))?;
     }
     let face: PayloadFace<'_> = serde_json::from_str(text).map_err(|error| invalid("payload", error))?;
     member(face.kind, "payload.type", limits::TYPE_BYTES)?;
     member(face.message, "payload.message", limits::MESSAGE_BYTES)?;
     match face.context.map(RawValue::get) {
-        Some(context) if context.len() > limits::CONTEXT_BYTES => {
-            Err(invalid("payload.context", format_args!("at most {} bytes are allowed", limits::CONTEXT_BYTES)))
-        }
+        Some(context) if context.len() > limits::CONTEXT_BYTES => Err(invalid(
+            "payload.context",
+            format_args!("at most {} bytes are allowed", limits::CONTEXT_BYTES),
+        )),
         _ => Ok(text.as_bytes().to_vec()),
     }
 }
 
 fn member(raw: Option<&RawValue>, field: &'static str, limit: usize) -> Result<(), Refusal> {
     let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Err(BadBody::Missing(field).into()) };
-    let Ok(text) = serde_json::from_str::<Text<'_>>(raw.get()) else { return Err(invalid(field, "expected a string")) };
+    let Ok(text) = serde_json::from_str::<Text<'_>>(raw.get()) else {
+        return Err(invalid(field, "expected a string"));
+    };
     match text.0.len() {
         0 => Err(BadBody::Missing(field).into()),
         length if length > limit => Err(invalid(field, format_args!("at most {limit} bytes are allowed"))),
@@ -182,11 +187,17 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn check_envelope(request: &RouteRequest, agent: &Agent) -> Result<(), Refusal> {
     if let Some(from) = request.from.as_deref().filter(|from| !agent.is_named(from)) {
-        return Err(Refusal::Forbidden(format!("this API key belongs to {}, it cannot send as {from}", agent.address)));
+        return Err(Refusal::Forbidden(format!(
+            "this API key belongs to {}, it cannot send as {from}",
+            agent.address
+        )));
     }
     let characters = request.subject.chars().count();
     if characters > limits::SUBJECT_CHARS {
-        return Err(invalid("subject", format_args!("it has {characters} characters, {} are allowed", limits::SUBJECT_CHARS)));
+        return Err(invalid(
+            "subject",
+            format_args!("it has {characters} characters, {} are allowed", limits::SUBJECT_CHARS),
+        ));
     }
     for (field, value) in [("in_reply_to", &request.in_reply_to), ("thread_id", &request.thread_id)] {
         let Some(text) = value else { continue };
@@ -199,7 +210,8 @@ fn check_envelope(request: &RouteRequest, agent: &Agent) -> Result<(), Refusal> 
         return Err(invalid("signature", "it is longer than any signature"));
     }
     // any version is taken, except an explicit major of 2 or more.
-    let major = request.version.as_deref().map(|text| text.trim_start_matches("amp/").trim_start_matches("AMP"));
+    let major =
+        request.version.as_deref().map(|text| text.trim_start_matches("amp/").trim_start_matches("AMP"));
     if major.is_some_and(|rest| rest.starts_with(|c: char| ('2'..='9').contains(&c))) {
         return Err(invalid("version", "this node speaks amp/0.1"));
     }
@@ -208,12 +220,17 @@ fn check_envelope(request: &RouteRequest, agent: &Agent) -> Result<(), Refusal> 
 
 /// RPL-2 and RPL-5, for the form in which the client stamps the time. In the flat form the node does (MSG-12).
 fn timestamp(request: &RouteRequest, now: UnixMillis) -> Result<String, Refusal> {
-    let Some(text) = request.timestamp.as_deref().filter(|_| request.full) else { return Ok(now.to_rfc3339()) };
+    let Some(text) = request.timestamp.as_deref().filter(|_| request.full) else {
+        return Ok(now.to_rfc3339());
+    };
     let Some(stamped) = UnixMillis::parse_rfc3339(text) else {
         return Err(invalid("timestamp", "expected a time such as 2026-01-31T10:00:00Z"));
     };
     if now.saturating_since(stamped) > OLDEST {
-        return Err(Refusal::Time { code: "timestamp_expired", why: format!("the timestamp {text} is over 5 minutes old") });
+        return Err(Refusal::Time {
+            code: "timestamp_expired",
+            why: format!("the timestamp {text} is over 5 minutes old"),
+        });
     }
     if stamped.saturating_since(now) > NEWEST {
         return Err(Refusal::Time {
@@ -253,7 +270,12 @@ fn thread(
 
 /// What a link brings was accepted by another node; here it must be whole and agree with itself, because only the
 /// envelope's own words are signed.
-fn from_peer(peer: NodeId, mail: Mail, lane: LaneStamp, around: &Circumstances<'_>) -> Result<Draft, Refusal> {
+fn from_peer(
+    peer: NodeId,
+    mail: Mail,
+    lane: LaneStamp,
+    around: &Circumstances<'_>,
+) -> Result<Draft, Refusal> {
     if mail.size() > CARRIED_BYTES {
         return Err(Refusal::TooLarge { size: mail.size(), limit: CARRIED_BYTES });
     }
@@ -269,7 +291,10 @@ fn from_peer(peer: NodeId, mail: Mail, lane: LaneStamp, around: &Circumstances<'
         return Err(invalid("to", "the signed recipient is not the one in the frame"));
     }
     if mail.expires_at <= around.now {
-        return Err(Refusal::Time { code: "message_expired", why: "the message expired on its way".to_owned() });
+        return Err(Refusal::Time {
+            code: "message_expired",
+            why: "the message expired on its way".to_owned(),
+        });
     }
     let expires_at = mail.expires_at.min(around.now.plus(around.config.longest_ttl()));
     let mail = Mail { expires_at, ..mail };
@@ -280,7 +305,8 @@ fn from_peer(peer: NodeId, mail: Mail, lane: LaneStamp, around: &Circumstances<'
 fn leads_to(typed: &str, mail: &Mail, directory: &Directory) -> bool {
     let is_it = |address: &Address| *address == mail.to || *address == mail.to.short();
     let Ok(address) = directory.expand(typed, Some(&mail.from)) else { return false };
-    is_it(&address) || matches!(directory.resolve(&address), Resolution::Local(agent) if agent.address == mail.to)
+    is_it(&address)
+        || matches!(directory.resolve(&address), Resolution::Local(agent) if agent.address == mail.to)
 }
 
 fn invalid(field: &'static str, why: impl std::fmt::Display) -> Refusal {

@@ -74,8 +74,12 @@ impl Facts {
         };
         let place = match plan {
             Plan::Local { agent, .. } => Place::Mailbox(agent.no),
-            Plan::Host { node, host, .. } => Place::Outbox { destination: Destination::Node(node), host: Some(host) },
-            Plan::Provider { domain } => Place::Outbox { destination: Destination::Provider(domain), host: None },
+            Plan::Host { node, host, .. } => {
+                Place::Outbox { destination: Destination::Node(node), host: Some(host) }
+            }
+            Plan::Provider { domain } => {
+                Place::Outbox { destination: Destination::Provider(domain), host: None }
+            }
         };
         Self { id: mail.mail.id.clone(), to: mail.mail.to.clone(), sender, place }
     }
@@ -92,9 +96,14 @@ pub(super) fn outcome(facts: Facts, answer: Result<CommitOutcome, StoreError>) -
         CommitOutcome::Committed { seq, queued_at, .. } => {
             Ok(Written { id, queued_at, repeat: false, seq, sender, place })
         }
-        CommitOutcome::Repeat { first } => {
-            Ok(Written { id: first.id, queued_at: first.queued_at, repeat: true, seq: first.seq, sender, place })
-        }
+        CommitOutcome::Repeat { first } => Ok(Written {
+            id: first.id,
+            queued_at: first.queued_at,
+            repeat: true,
+            seq: first.seq,
+            sender,
+            place,
+        }),
         CommitOutcome::Conflict => Err(Refusal::Duplicate(id)),
         CommitOutcome::MailboxFull => Err(Refusal::Full(Full::Mailbox)),
         CommitOutcome::QueueFull => Err(Refusal::Full(Full::Outbox)),

@@ -48,7 +48,9 @@ pub enum Refusal {
     #[error("{0} is another provider's address, and this node does not federate")]
     External(String),
     /// The sender's name is held by another host (DESIGN §3).
-    #[error("{address} is held by host {holder}, which has been in the mesh longer. Rename this agent: {mend}")]
+    #[error(
+        "{address} is held by host {holder}, which has been in the mesh longer. Rename this agent: {mend}"
+    )]
     NameLost {
         /// The clashing address.
         address: String,
@@ -147,7 +149,9 @@ impl Refusal {
         let details = match self {
             // the reference provider's name for the same thing.
             Self::Signature(SignatureFault::Invalid) => json!({"alias": "invalid_signature"}),
-            Self::NameLost { address, holder, mend } => json!({"address": address, "held_by": holder, "mend": mend}),
+            Self::NameLost { address, holder, mend } => {
+                json!({"address": address, "held_by": holder, "mend": mend})
+            }
             Self::Duplicate(id) => json!({"id": id.as_str()}),
             Self::Full(full) => json!({"full": full.name()}),
             Self::Limited { retry_after } => json!({"retry_after": retry_after}),
@@ -186,7 +190,9 @@ impl SignatureFault {
     fn explanation(self) -> &'static str {
         match self {
             Self::Missing => "this message must be signed by its sender (AMP 04 §Message Signing)",
-            Self::Invalid => "the signature matches no accepted form of this message (AMP 04 §Message Signing)",
+            Self::Invalid => {
+                "the signature matches no accepted form of this message (AMP 04 §Message Signing)"
+            }
             Self::KeyUnknown => "the sender's key is not known to this node",
             Self::KeyRevoked => "the sender's key was no longer valid when this message was accepted",
         }
@@ -207,8 +213,12 @@ impl Full {
 
     fn explanation(self) -> &'static str {
         match self {
-            Self::Mailbox => "the recipient's mailbox is full; it takes mail again when the recipient has fetched some",
-            Self::Outbox => "too many messages wait for the recipient's host; send again when it has taken some",
+            Self::Mailbox => {
+                "the recipient's mailbox is full; it takes mail again when the recipient has fetched some"
+            }
+            Self::Outbox => {
+                "too many messages wait for the recipient's host; send again when it has taken some"
+            }
             Self::Writer => "too many changes wait to be written; try again in a moment",
             Self::Disk => "the disk of this node is nearly full; it takes mail again when there is space",
         }

@@ -36,7 +36,9 @@ impl Incoming {
     /// Bytes that will have to be read and hashed.
     pub(super) fn size(&self) -> usize {
         match self {
-            Self::FromAgent { request, .. } => request.payload.as_ref().map_or(0, |payload| payload.get().len()),
+            Self::FromAgent { request, .. } => {
+                request.payload.as_ref().map_or(0, |payload| payload.get().len())
+            }
             Self::FromPeer { mail, .. } => mail.size(),
         }
     }

@@ -17,7 +17,12 @@ impl Hallway {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn pending(&self, agent: &Agent, after: Option<Seq>, limit: usize) -> Result<Vec<MailboxEntry>, StoreError> {
+    pub fn pending(
+        &self,
+        agent: &Agent,
+        after: Option<Seq>,
+        limit: usize,
+    ) -> Result<Vec<MailboxEntry>, StoreError> {
         let mut entries = self.inner.store.pending(agent.no, after, limit)?;
         if self.clock_is_steady() {
             let now = self.inner.clock.now();
@@ -38,7 +43,9 @@ impl Hallway {
     pub fn render(&self, entry: &MailboxEntry, method: &str) -> Option<Delivery> {
         let key = self.sender_key(entry);
         let rendered = delivery::render(entry, key.as_ref(), method);
-        rendered.inspect_err(|error| tracing::error!(id = %entry.shown_id, %error, "a stored message is damaged")).ok()
+        rendered
+            .inspect_err(|error| tracing::error!(id = %entry.shown_id, %error, "a stored message is damaged"))
+            .ok()
     }
 
     /// Notes that messages were handed out: from now on they do not count against the mailbox's cap (DESIGN §5).
@@ -56,7 +63,11 @@ impl Hallway {
     ///
     /// # Errors
     /// When the store fails; nothing is removed then.
-    pub async fn acknowledge(&self, agent: &Agent, ids: Vec<MessageId>) -> Result<Vec<MessageId>, StoreError> {
+    pub async fn acknowledge(
+        &self,
+        agent: &Agent,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<MessageId>, StoreError> {
         self.inner.store.acknowledge(agent.no, ids).await
     }
 
@@ -73,8 +84,15 @@ impl Hallway {
             .map_err(|error| StoreError::Failed { reason: error.to_string() })?;
         let target = Target::Mailbox { agent: agent.no, trust: Trust::Verified };
         let content_digest = rand::random();
-        let new =
-            NewMail { mail, origin: Origin::System, target, idempotency_key: None, content_digest, lane: None, now };
+        let new = NewMail {
+            mail,
+            origin: Origin::System,
+            target,
+            idempotency_key: None,
+            content_digest,
+            lane: None,
+            now,
+        };
         let outcome = inner.store.commit_mail(new).await?;
         match outcome {
             CommitOutcome::Committed { .. } => {

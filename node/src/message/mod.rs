@@ -190,7 +190,10 @@ impl Hallway {
 
     /// Step 4. The change is handed to the store's writer before this returns, so calls are committed in call order;
     /// the future resolves when the mail is on disk and whoever serves it next has been woken.
-    pub fn commit(&self, prepared: Prepared) -> impl Future<Output = Result<Written, Refusal>> + Send + use<> {
+    pub fn commit(
+        &self,
+        prepared: Prepared,
+    ) -> impl Future<Output = Result<Written, Refusal>> + Send + use<> {
         let inner = self.inner.clone();
         let Prepared { mail, plan } = prepared;
         let facts = commit::Facts::of(&mail, plan);

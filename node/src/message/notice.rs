@@ -101,7 +101,9 @@ impl Notice {
 
     fn subject(&self) -> String {
         match self {
-            Self::Undeliverable { subject, .. } => cut(&format!("Undeliverable: {subject}"), limits::SUBJECT_CHARS),
+            Self::Undeliverable { subject, .. } => {
+                cut(&format!("Undeliverable: {subject}"), limits::SUBJECT_CHARS)
+            }
             Self::Reregistered { .. } => "A new API key was issued for you".to_owned(),
         }
     }
@@ -109,10 +111,14 @@ impl Notice {
     fn text(&self) -> String {
         match self {
             Self::Undeliverable { id, to, code, .. } if code == "expired" => {
-                format!("Your message {id} to {to} expired before it could be delivered. It was not delivered.")
+                format!(
+                    "Your message {id} to {to} expired before it could be delivered. It was not delivered."
+                )
             }
             Self::Undeliverable { id, to, code, .. } => {
-                format!("Your message {id} to {to} was refused by the recipient's host ({code}). It was not delivered.")
+                format!(
+                    "Your message {id} to {to} was refused by the recipient's host ({code}). It was not delivered."
+                )
             }
             Self::Reregistered { by } => format!(
                 "Somebody registered your name again with your public key and was given a new API key; the earlier ones \

@@ -1,8 +1,8 @@
 //! Step 3 of the hallway: where a message goes. Pure: what was asked and what is known in, the way out.
 
 use super::error::{Refusal, SignatureFault};
-use crate::agents::directory::{Resolution, Standing};
 use crate::agents::Agent;
+use crate::agents::directory::{Resolution, Standing};
 use amesh_proto::address::Address;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::trust::{self, Trust};
@@ -134,7 +134,8 @@ mod tests {
         assert_eq!(outcome(|q| (q.signed, q.recipient) = (false, here())), "local untrusted");
         assert_eq!(outcome(|q| (q.signed, q.recipient) = (false, there())), "signature_missing");
         let foreign = address("x@acme.crabmail.ai");
-        let unsigned = |q: &mut Question<'_>| (q.signed, q.own_domain, q.provider_served) = (false, false, true);
+        let unsigned =
+            |q: &mut Question<'_>| (q.signed, q.own_domain, q.provider_served) = (false, false, true);
         assert_eq!(
             outcome(|q| {
                 unsigned(q);
@@ -146,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_node_that_demands_signatures_takes_no_unsigned_mail_at_all() {
-        let strict = |q: &mut Question<'_>| (q.signed, q.recipient, q.require_signatures) = (false, here(), true);
+        let strict =
+            |q: &mut Question<'_>| (q.signed, q.recipient, q.require_signatures) = (false, here(), true);
         assert_eq!(outcome(strict), "signature_missing");
     }
 
@@ -155,12 +157,16 @@ mod tests {
         assert_eq!(outcome(|q| (q.by_link, q.recipient) = (true, here())), "local verified");
         assert_eq!(outcome(|q| (q.by_link, q.recipient) = (true, there())), "not_found");
         assert_eq!(outcome(|q| q.by_link = true), "not_found");
-        assert_eq!(outcome(|q| (q.by_link, q.signed, q.recipient) = (true, false, here())), "signature_missing");
+        assert_eq!(
+            outcome(|q| (q.by_link, q.signed, q.recipient) = (true, false, here())),
+            "signature_missing"
+        );
     }
 
     #[test]
     fn who_lost_its_name_sends_nothing() {
-        let lost = Standing::Lost { holder: "host2".to_owned(), mend: "amesh init --name alice-host1".to_owned() };
+        let lost =
+            Standing::Lost { holder: "host2".to_owned(), mend: "amesh init --name alice-host1".to_owned() };
         assert_eq!(outcome(|q| (q.sender, q.recipient) = (lost, here())), "key_conflict");
     }
 
@@ -183,7 +189,13 @@ mod tests {
     fn another_tenants_mail_is_external() {
         let stranger = address("eve@other.aimaestro.local");
         let far = address("eve@default.evil.com");
-        assert_eq!(outcome(|q| (q.from, q.recipient) = (&*Box::leak(Box::new(stranger)), here())), "local external");
-        assert_eq!(outcome(|q| (q.from, q.recipient) = (&*Box::leak(Box::new(far)), here())), "local external");
+        assert_eq!(
+            outcome(|q| (q.from, q.recipient) = (&*Box::leak(Box::new(stranger)), here())),
+            "local external"
+        );
+        assert_eq!(
+            outcome(|q| (q.from, q.recipient) = (&*Box::leak(Box::new(far)), here())),
+            "local external"
+        );
     }
 }

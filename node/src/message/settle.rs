@@ -1,9 +1,9 @@
 //! Step 7 of the hallway: what carriers report. Mail leaves the outbox by a verdict and in no other way; mail that will
 //! not arrive leaves a `system` message with its sender, in the same commit (DESIGN §1.9).
 
+use super::Hallway;
 use super::deliver::waiters::Verdict;
 use super::notice::Notice;
-use super::Hallway;
 use amesh_proto::message::Mail;
 use amesh_store::{Destination, OutboxEntry, Seq, Settlement, StoreError};
 
@@ -27,7 +27,11 @@ impl Hallway {
     ///
     /// # Errors
     /// When the store fails: the entries are still in the outbox and will be carried, and judged, again.
-    pub async fn settle(&self, destination: &Destination, verdicts: Vec<(Seq, Settled)>) -> Result<(), StoreError> {
+    pub async fn settle(
+        &self,
+        destination: &Destination,
+        verdicts: Vec<(Seq, Settled)>,
+    ) -> Result<(), StoreError> {
         let mut told = Vec::with_capacity(verdicts.len());
         let mut settlements = Vec::with_capacity(verdicts.len());
         let mut noticed = Vec::new();

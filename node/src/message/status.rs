@@ -30,7 +30,9 @@ impl Hallway {
         };
         let local = matches!(status.place, Place::Mailbox(_));
         let (word, method, basis) = match status.state {
-            amesh_store::MessageState::Queued if local => (Status::Queued, Method::Relay, "mailbox_written".to_owned()),
+            amesh_store::MessageState::Queued if local => {
+                (Status::Queued, Method::Relay, "mailbox_written".to_owned())
+            }
             amesh_store::MessageState::Queued => (Status::Queued, Method::Relay, "queued".to_owned()),
             // Another host's mailbox has it; whether the recipient has it, nobody here can know.
             amesh_store::MessageState::Delivered { basis } if !local => (Status::Queued, Method::Mesh, basis),

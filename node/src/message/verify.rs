@@ -52,7 +52,8 @@ fn from_agent(mut draft: Draft, agent: &Agent) -> Result<Verified, Refusal> {
             true
         }
     };
-    draft.mail.envelope = serde_json::to_vec(&draft.envelope).map_err(|error| Refusal::Store(error.to_string()))?;
+    draft.mail.envelope =
+        serde_json::to_vec(&draft.envelope).map_err(|error| Refusal::Store(error.to_string()))?;
     Ok(Verified { draft, signed })
 }
 
@@ -66,7 +67,10 @@ fn from_peer(mut draft: Draft, peer: NodeId, directory: &Directory) -> Result<Ve
         KeyAnswer::Valid(key) => key,
         KeyAnswer::NoneAtThatTime => return Err(Refusal::Signature(SignatureFault::KeyRevoked)),
         KeyAnswer::NotListed => {
-            return Err(Refusal::Forbidden(format!("{} is not an agent of the host that brought this", mail.from)));
+            return Err(Refusal::Forbidden(format!(
+                "{} is not an agent of the host that brought this",
+                mail.from
+            )));
         }
         KeyAnswer::HeldBy(holder) => {
             return Err(Refusal::NameLost {

@@ -134,7 +134,9 @@ impl Directory {
         }
         match picture.holder(address) {
             Some(node) => picture.at(node, address),
-            None => picture.only_scoped(address).map_or(Resolution::Unknown, |found| picture.holder_of(&found)),
+            None => {
+                picture.only_scoped(address).map_or(Resolution::Unknown, |found| picture.holder_of(&found))
+            }
         }
     }
 
@@ -145,9 +147,10 @@ impl Directory {
         let picture = self.read();
         match picture.lost_to(&agent.address, &agent.record.public_key_der) {
             None => Standing::Holds,
-            Some(holder) => {
-                Standing::Lost { holder: holder.host.clone(), mend: clash::mend(agent.address.name(), picture.me()) }
-            }
+            Some(holder) => Standing::Lost {
+                holder: holder.host.clone(),
+                mend: clash::mend(agent.address.name(), picture.me()),
+            },
         }
     }
 
@@ -202,7 +205,10 @@ impl Directory {
     pub fn would_clash(&self, entries: &[RosterEntry]) -> Vec<Address> {
         let picture = self.read();
         let living = entries.iter().filter(|entry| entry.tombstone.is_none());
-        living.filter(|entry| picture.local(&entry.address).is_some()).map(|entry| entry.address.clone()).collect()
+        living
+            .filter(|entry| picture.local(&entry.address).is_some())
+            .map(|entry| entry.address.clone())
+            .collect()
     }
 
     /// This node's own place in the mesh.

@@ -37,7 +37,13 @@ struct Known {
 
 impl Picture {
     pub(super) fn new(me: Member) -> Self {
-        Self { me, local: HashMap::new(), peers: HashMap::new(), claims: HashMap::new(), scoped: HashMap::new() }
+        Self {
+            me,
+            local: HashMap::new(),
+            peers: HashMap::new(),
+            claims: HashMap::new(),
+            scoped: HashMap::new(),
+        }
     }
 
     pub(super) fn me(&self) -> &Member {
@@ -88,7 +94,10 @@ impl Picture {
 
     pub(super) fn at(&self, node: NodeId, address: &Address) -> Resolution {
         if node == self.me.node {
-            return self.local.get(address).map_or(Resolution::Unknown, |agent| Resolution::Local(agent.clone()));
+            return self
+                .local
+                .get(address)
+                .map_or(Resolution::Unknown, |agent| Resolution::Local(agent.clone()));
         }
         let Some(peer) = self.peers.get(&node) else { return Resolution::Unknown };
         match peer.entries.get(address) {
@@ -143,21 +152,23 @@ impl Picture {
     }
 
     pub(super) fn list(&self) -> Vec<Listed> {
-        let here = self.local.values().filter(|agent| self.holder(&agent.address) == Some(self.me.node)).map(|agent| {
-            Listed {
+        let here = self.local.values().filter(|agent| self.holder(&agent.address) == Some(self.me.node)).map(
+            |agent| Listed {
                 address: agent.address.clone(),
                 alias: agent.record.alias.clone(),
                 host: self.me.host.clone(),
                 local: Some(agent.no),
-            }
-        });
+            },
+        );
         let there = self.peers.values().flat_map(|peer| {
             let living = peer.entries.values().filter(|known| known.entry.tombstone.is_none());
-            living.filter(|known| self.holder(&known.entry.address) == Some(peer.member.node)).map(|known| Listed {
-                address: known.entry.address.clone(),
-                alias: known.entry.alias.clone(),
-                host: peer.member.host.clone(),
-                local: None,
+            living.filter(|known| self.holder(&known.entry.address) == Some(peer.member.node)).map(|known| {
+                Listed {
+                    address: known.entry.address.clone(),
+                    alias: known.entry.alias.clone(),
+                    host: peer.member.host.clone(),
+                    local: None,
+                }
             })
         });
         let mut all: Vec<Listed> = here.chain(there).collect();
@@ -172,7 +183,9 @@ impl Picture {
             let mut claims: Vec<(&Member, &[u8])> = nodes
                 .iter()
                 .filter_map(|node| self.peers.get(node))
-                .filter_map(|peer| Some((&peer.member, peer.entries.get(address)?.entry.public_key.as_slice())))
+                .filter_map(|peer| {
+                    Some((&peer.member, peer.entries.get(address)?.entry.public_key.as_slice()))
+                })
                 .chain(local.map(|agent| (&self.me, agent.record.public_key_der.as_slice())))
                 .collect();
             claims.sort_by_key(|(member, _)| rank(member));
@@ -276,7 +289,8 @@ impl Known {
             return None;
         }
         // Retired keys come with the end of their time: the earliest end after `at` names the key of that time.
-        let retired = self.entry.previous_keys.iter().filter(|key| key.until > at).min_by_key(|key| key.until);
+        let retired =
+            self.entry.previous_keys.iter().filter(|key| key.until > at).min_by_key(|key| key.until);
         match retired {
             None => self.current(),
             Some(key) if key.compromised => None,

@@ -114,7 +114,10 @@ fn mail_of_a_sender_that_lost_its_name_has_no_key() {
     let answer = directory.key_for(node(3), &address(BOB), now);
     assert!(matches!(answer, KeyAnswer::HeldBy(holder) if holder == member(2, 3)));
     assert!(matches!(directory.key_for(node(4), &address(BOB), now), KeyAnswer::NotListed));
-    assert!(matches!(directory.key_for(node(2), &address("eve@default.aimaestro.local"), now), KeyAnswer::NotListed));
+    assert!(matches!(
+        directory.key_for(node(2), &address("eve@default.aimaestro.local"), now),
+        KeyAnswer::NotListed
+    ));
 }
 
 #[test]

@@ -8,8 +8,10 @@ const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 const ALICE: &str = "alice@default.aimaestro.local";
 
 fn directory() -> Directory {
-    let directory =
-        Directory::new(Naming::new("default", "aimaestro.local", "host1").unwrap(), NodeId::from_bytes([1; 32]));
+    let directory = Directory::new(
+        Naming::new("default", "aimaestro.local", "host1").unwrap(),
+        NodeId::from_bytes([1; 32]),
+    );
     directory.put_local(agent(2, "bob@default.aimaestro.local", 2));
     directory
 }
@@ -84,16 +86,28 @@ fn a_clients_own_id_is_kept_in_both_forms() {
 fn what_is_missing_is_named() {
     assert_eq!(refused(&with_payload("{}")), ("missing_field", Some("payload.type")));
     assert_eq!(refused(&with_payload(r#"{"type":"t"}"#)), ("missing_field", Some("payload.message")));
-    assert_eq!(refused(&with_payload(r#"{"type":"t","message":null}"#)), ("missing_field", Some("payload.message")));
-    assert_eq!(refused(&with_payload(r#"{"type":"","message":"m"}"#)), ("missing_field", Some("payload.type")));
+    assert_eq!(
+        refused(&with_payload(r#"{"type":"t","message":null}"#)),
+        ("missing_field", Some("payload.message"))
+    );
+    assert_eq!(
+        refused(&with_payload(r#"{"type":"","message":"m"}"#)),
+        ("missing_field", Some("payload.type"))
+    );
     assert_eq!(refused(r#"{"to":"bob","subject":"s"}"#), ("missing_field", Some("payload")));
 }
 
 #[test]
 fn what_has_the_wrong_shape_is_named() {
     assert_eq!(refused(&with_payload("[]")), ("invalid_field", Some("payload")));
-    assert_eq!(refused(&with_payload(r#"{"type":7,"message":"m"}"#)), ("invalid_field", Some("payload.type")));
-    assert_eq!(refused(&with_payload(r#"{"type":"t","message":["m"]}"#)), ("invalid_field", Some("payload.message")));
+    assert_eq!(
+        refused(&with_payload(r#"{"type":7,"message":"m"}"#)),
+        ("invalid_field", Some("payload.type"))
+    );
+    assert_eq!(
+        refused(&with_payload(r#"{"type":"t","message":["m"]}"#)),
+        ("invalid_field", Some("payload.message"))
+    );
     for (members, field) in [
         (r#","priority":"asap""#, "priority"),
         (r#","id":"../../etc/passwd""#, "id"),
@@ -130,14 +144,17 @@ fn limits_count_bytes_of_the_body_and_characters_of_the_subject() {
     let subject = |s: &str| flat("").replace(r#""subject":"hi""#, &format!(r#""subject":"{s}""#));
     assert!(accepted(&subject(&"ü".repeat(256))).is_ok());
     assert_eq!(refused(&subject(&"u".repeat(257))), ("invalid_field", Some("subject")));
-    let message = |bytes: usize| with_payload(&format!(r#"{{"type":"t","message":"{}"}}"#, "m".repeat(bytes)));
+    let message =
+        |bytes: usize| with_payload(&format!(r#"{{"type":"t","message":"{}"}}"#, "m".repeat(bytes)));
     assert!(accepted(&message(64 * 1024)).is_ok());
     assert_eq!(refused(&message(64 * 1024 + 1)), ("invalid_field", Some("payload.message")));
-    let context =
-        |bytes: usize| with_payload(&format!(r#"{{"type":"t","message":"m","context":"{}"}}"#, "c".repeat(bytes)));
+    let context = |bytes: usize| {
+        with_payload(&format!(r#"{{"type":"t","message":"m","context":"{}"}}"#, "c".repeat(bytes)))
+    };
     assert!(accepted(&context(256 * 1024 - 2)).is_ok());
     assert_eq!(refused(&context(256 * 1024)), ("invalid_field", Some("payload.context")));
-    let total = with_payload(&format!(r#"{{"type":"t","message":"m","other":"{}"}}"#, "o".repeat(512 * 1024)));
+    let total =
+        with_payload(&format!(r#"{{"type":"t","message":"m","other":"{}"}}"#, "o".repeat(512 * 1024)));
     assert_eq!(refused(&total).0, "payload_too_large");
 }
 
@@ -156,7 +173,10 @@ fn the_time_in_a_full_envelope_must_be_near_and_in_a_flat_one_does_not_count() {
     assert!(accepted(&full(&stamped(NOW.minus(minutes(4))))).is_ok());
     assert_eq!(refused(&full(&stamped(NOW.minus(minutes(6))))).0, "timestamp_expired");
     assert_eq!(refused(&full(&stamped(NOW.plus(minutes(2))))).0, "timestamp_future");
-    assert_eq!(accepted(&flat(&stamped(NOW.minus(minutes(60))))).unwrap().envelope.timestamp, NOW.to_rfc3339());
+    assert_eq!(
+        accepted(&flat(&stamped(NOW.minus(minutes(60))))).unwrap().envelope.timestamp,
+        NOW.to_rfc3339()
+    );
 }
 
 #[test]

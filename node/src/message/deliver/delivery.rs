@@ -11,7 +11,11 @@ use serde_json::value::RawValue;
 ///
 /// # Errors
 /// When the entry's text is not JSON, which the hallway never stores.
-pub(in crate::message) fn render(entry: &MailboxEntry, key: Option<&PublicKey>, method: &str) -> Result<Delivery, serde_json::Error> {
+pub(in crate::message) fn render(
+    entry: &MailboxEntry,
+    key: Option<&PublicKey>,
+    method: &str,
+) -> Result<Delivery, serde_json::Error> {
     let mail = &entry.mail;
     let signed = mail.form.is_some();
     let original = raw(mail.payload.clone())?;
@@ -19,7 +23,8 @@ pub(in crate::message) fn render(entry: &MailboxEntry, key: Option<&PublicKey>, 
     let received_at = entry.queued_at.to_rfc3339();
     let (payload, original_payload) = match wrapped {
         true => {
-            let fenced = trust::wrap(&mail.payload, &mail.from, entry.trust).map_err(serde::ser::Error::custom)?;
+            let fenced =
+                trust::wrap(&mail.payload, &mail.from, entry.trust).map_err(serde::ser::Error::custom)?;
             (raw(fenced)?, Some(original))
         }
         false => (original, None),

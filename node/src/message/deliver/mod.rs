@@ -101,7 +101,9 @@ impl Deliver {
         let accepted = Accepted { remote_host: host, ..queued(written, Basis::OutboxWritten) };
         match verdict {
             None => accepted,
-            Some(Verdict::Delivered) => Accepted { method: Method::Mesh, basis: Basis::MailboxWritten, ..accepted },
+            Some(Verdict::Delivered) => {
+                Accepted { method: Method::Mesh, basis: Basis::MailboxWritten, ..accepted }
+            }
             Some(Verdict::Failed) => {
                 Accepted { status: Status::Failed, method: Method::Mesh, basis: Basis::Refused, ..accepted }
             }

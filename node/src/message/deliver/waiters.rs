@@ -50,7 +50,12 @@ impl Waiters {
     }
 
     /// The verdict on an outbox entry, if it comes within `patience`.
-    pub(super) async fn wait(&self, destination: &Destination, seq: Seq, patience: Duration) -> Option<Verdict> {
+    pub(super) async fn wait(
+        &self,
+        destination: &Destination,
+        seq: Seq,
+        patience: Duration,
+    ) -> Option<Verdict> {
         let mut place = self.place((destination.clone(), seq))?;
         if let Ok(verdict) = tokio::time::timeout(patience, &mut place.verdict).await {
             return verdict.ok();

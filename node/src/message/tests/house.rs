@@ -79,8 +79,13 @@ impl House {
         let clock = ManualClock::at(NOW);
         let naming = Naming::new("default", "aimaestro.local", "host1").unwrap();
         let directory = Directory::new(naming, NodeId::from_bytes([1; 32]));
-        let agents =
-            Agents::load(agents::Config::default(), store.clone(), clock.clone() as Arc<dyn Clock>, directory).unwrap();
+        let agents = Agents::load(
+            agents::Config::default(),
+            store.clone(),
+            clock.clone() as Arc<dyn Clock>,
+            directory,
+        )
+        .unwrap();
         let hallway = Hallway::new(config, store.clone(), agents, clock.clone(), Tasks::new("hallway"));
         let carrier = Arc::new(Pigeon::default());
         hallway.add_carrier(carrier.clone());
@@ -121,7 +126,8 @@ impl House {
         idempotency_key: Option<&str>,
     ) -> Result<Accepted, Refusal> {
         let idempotency_key = idempotency_key.map(ToOwned::to_owned);
-        let incoming = Incoming::FromAgent { agent: agent.clone(), request: Box::new(request), idempotency_key };
+        let incoming =
+            Incoming::FromAgent { agent: agent.clone(), request: Box::new(request), idempotency_key };
         self.hallway.submit(incoming).await
     }
 
@@ -165,7 +171,8 @@ pub(super) fn roster_entry(name: &str) -> RosterEntry {
 
 /// An unsigned request.
 pub(super) fn unsigned(to: &str, message: &str) -> RouteRequest {
-    let body = format!(r#"{{"to":"{to}","subject":"hello","payload":{{"type":"request","message":"{message}"}}}}"#);
+    let body =
+        format!(r#"{{"to":"{to}","subject":"hello","payload":{{"type":"request","message":"{message}"}}}}"#);
     RouteRequest::parse(body.as_bytes()).unwrap()
 }
 

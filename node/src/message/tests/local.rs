@@ -131,7 +131,8 @@ async fn an_idempotency_key_makes_one_message_of_many_requests() {
 #[tokio::test]
 async fn a_second_sender_with_the_same_id_suppresses_nothing() {
     let house = House::new();
-    let (alice, bob, carol) = (house.agent("alice").await, house.agent("bob").await, house.agent("carol").await);
+    let (alice, bob, carol) =
+        (house.agent("alice").await, house.agent("bob").await, house.agent("carol").await);
     for (sender, name) in [(&carol, "carol"), (&alice, "alice")] {
         let mut request = signed(name, "bob", "mine");
         request.id = Some("msg_1_same".to_owned());
@@ -239,7 +240,11 @@ async fn mail_that_expires_unread_is_gone_and_its_sender_is_told() {
 async fn an_expired_notice_brings_no_further_notice() {
     let house = House::new();
     let alice = house.agent("alice").await;
-    house.hallway.notify(&alice, &crate::message::Notice::Reregistered { by: "a test".to_owned() }).await.unwrap();
+    house
+        .hallway
+        .notify(&alice, &crate::message::Notice::Reregistered { by: "a test".to_owned() })
+        .await
+        .unwrap();
     assert_eq!(house.inbox(&alice).len(), 1);
     house.hallway.expire().await.unwrap();
     for _ in 0..31 * 48 {

@@ -11,7 +11,10 @@ async fn signed_mail_for_another_host_is_queued_on_disk_before_its_carrier_is_wo
     let alice = house.agent("alice").await;
     house.peer(&["bob"]);
     let accepted = house.send(&alice, signed("alice", "bob", "hi")).await.unwrap();
-    assert_eq!((accepted.status, accepted.method, accepted.basis), (Status::Queued, Method::Relay, Basis::OutboxWritten));
+    assert_eq!(
+        (accepted.status, accepted.method, accepted.basis),
+        (Status::Queued, Method::Relay, Basis::OutboxWritten)
+    );
     assert_eq!(accepted.remote_host.as_deref(), Some("host2"));
     let [entry] = house.outbox().try_into().unwrap();
     assert_eq!(entry.mail.to.as_str(), address("bob"));
@@ -31,13 +34,18 @@ async fn unsigned_mail_for_another_host_is_refused_before_anything_is_stored() {
 
 #[tokio::test]
 async fn a_verdict_that_comes_at_once_is_part_of_the_answer() {
-    let house = House::with(Config { patience_ms: 20_000, ..Config::default() }, amesh_store::Config::default());
+    let house =
+        House::with(Config { patience_ms: 20_000, ..Config::default() }, amesh_store::Config::default());
     let alice = house.agent("alice").await;
     house.peer(&["bob"]);
     house.carrier.answers_soon.store(true, Ordering::SeqCst);
     for (verdict, status, basis) in [
         (Settled::Delivered, Status::Queued, Basis::MailboxWritten),
-        (Settled::Refused { code: "not_found".into(), detail: String::new() }, Status::Failed, Basis::Refused),
+        (
+            Settled::Refused { code: "not_found".into(), detail: String::new() },
+            Status::Failed,
+            Basis::Refused,
+        ),
     ] {
         let peer = async {
             while house.outbox().is_empty() {
@@ -74,7 +82,11 @@ async fn what_the_other_host_refused_ends_as_failed_and_its_sender_is_told_once(
     assert_eq!(house.outbox().len(), 0);
     let [notice] = house.inbox(&alice).try_into().unwrap();
     let payload = notice.payload.get();
-    assert!(payload.contains(r#""type":"system""#) && payload.contains("not_found") && payload.contains("no such agent"));
+    assert!(
+        payload.contains(r#""type":"system""#)
+            && payload.contains("not_found")
+            && payload.contains("no such agent")
+    );
     assert!(notice.envelope.get().contains("Undeliverable: hello"));
     let status = house.hallway.status(&alice, &accepted.id).unwrap().unwrap();
     assert_eq!((status.status.as_str(), status.error.unwrap().code.as_str()), ("failed", "not_found"));
@@ -128,7 +140,8 @@ async fn mail_that_waited_too_long_bounces_to_its_sender() {
 async fn recipients_nobody_knows_are_refused_by_kind() {
     let house = House::new();
     let alice = house.agent("alice").await;
-    let refused = async |to: &str| house.send(&alice, signed_as("alice", to, to, "hi")).await.unwrap_err().code();
+    let refused =
+        async |to: &str| house.send(&alice, signed_as("alice", to, to, "hi")).await.unwrap_err().code();
     assert_eq!(refused("nobody").await, "not_found");
     assert_eq!(refused("x@acme.crabmail.ai").await, "external_provider");
     assert_eq!(refused("x@acme.other.internal").await, "not_found");

@@ -1,6 +1,6 @@
 //! Reading JSON (RFC 8259), strictly, into a token tree.
 
-use super::text::{Speller, Text};
+use super::text::Text;
 use super::{Document, Facts, JsonError, Member, Node, Object, order};
 use crate::limits;
 
@@ -27,6 +27,17 @@ pub fn parse_object(bytes: &[u8]) -> Result<Document<'_>, JsonError> {
     }
     Ok(Document { text, root, facts: parser.facts })
 }
+
+/// Bytes in a string that need a closer look.
+const SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = byte < 0x20 || byte >= 0x7f || byte == b'"' as usize || byte == b'\\' as usize;
+        byte += 1;
+    }
+    table
+};
 
 struct Parser<'a> {
     text: &'a str,
@@ -105,36 +116,44 @@ impl<'a> Parser<'a> {
         let quote = self.at;
         self.expect(b'"')?;
         let start = self.at;
+        let bytes = self.text.as_bytes();
         let mut escaped = false;
-        let mut beyond_ascii = false;
         loop {
+            // Most of a text is looked at only here.
+            let run = bytes[self.at..].iter().position(|byte| SPECIAL[usize::from(*byte)]);
+            self.at += run.unwrap_or(bytes.len() - self.at);
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => {
                     escaped = true;
                     self.escape(quote)?;
                 }
-                None | Some(..0x20) => return Err(self.wrong()),
-                Some(byte) => {
-                    beyond_ascii |= byte >= 0x7f;
-                    self.facts.raw_differs |= byte == 0x7f;
+                Some(0x7f) => {
+                    self.facts.raw_differs = true;
+                    self.facts.ascii_differs = true;
                     self.at += 1;
                 }
+                Some(0x80..) => {
+                    self.facts.ascii_differs = true;
+                    self.at += bytes[self.at..].iter().take_while(|byte| **byte >= 0x80).count();
+                }
+                _ => return Err(self.wrong()),
             }
         }
         let text = Text::new(&self.text[start..self.at], escaped);
         self.at += 1;
-        self.facts.ascii_differs |= beyond_ascii;
-        if escaped {
-            self.note_escapes(&text);
-        }
         Ok(text)
     }
 
     fn escape(&mut self, quote: usize) -> Result<(), JsonError> {
         self.at += 1;
         match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'/') => {
+                self.facts.raw_differs = true;
+                self.facts.ascii_differs = true;
+                self.at += 1;
+            }
             Some(b'u') => {
                 let half = JsonError::Surrogate(quote);
                 match self.unicode_unit()? {
@@ -164,6 +183,11 @@ impl<'a> Parser<'a> {
             let digit = char::from(*digit).to_digit(16).ok_or_else(|| self.wrong())?;
             unit = unit * 16 + digit;
         }
+        // Whether the other programs would have written this escape too ([`super::text::Speller`]).
+        let control = unit < 0x20 && !matches!(unit, 0x08 | 0x09 | 0x0a | 0x0c | 0x0d);
+        let small = !digits.iter().any(u8::is_ascii_uppercase);
+        self.facts.raw_differs |= !(control && small);
+        self.facts.ascii_differs |= !((control || unit >= 0x7f) && small);
         self.at += 4;
         u16::try_from(unit).map_err(|_| self.wrong())
     }
@@ -198,13 +222,6 @@ impl<'a> Parser<'a> {
         }
         self.at += word.len();
         Ok(Node::Token(word))
-    }
-
-    fn note_escapes(&mut self, text: &Text<'_>) {
-        for (c, spelling) in text.spelled().filter(|(_, spelling)| spelling.starts_with('\\')) {
-            self.facts.raw_differs |= !Speller::JavaScript.agrees(c, spelling);
-            self.facts.ascii_differs |= !Speller::Python.agrees(c, spelling);
-        }
     }
 
     fn note_key(&mut self, key: &Text<'_>) {

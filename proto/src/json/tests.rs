@@ -178,6 +178,19 @@ proptest! {
         }
     }
 
+    /// The facts spare work; were they wrong, a form would be missed.
+    #[test]
+    fn facts_agree_with_what_is_written(
+        text in r#"([a-c\u{7f}é😀]|\\u00[0-8][0-9a-fA-F]|\\u[2-9a-cA-C]0fF|\\ud83d\\ude0[0aA]|\\[nrtbf"\\/]){0,6}"#,
+    ) {
+        let text = format!("{{\"m\":\"{text}\"}}");
+        let Ok(document) = parse_object(text.as_bytes()) else { return Ok(()) };
+        let same = |spelling| document.write(KeyOrder::AsReceived, spelling) == text;
+        let del = text.contains('\u{7f}');
+        prop_assert_eq!(document.facts().raw_differs, !same(Spelling::Raw) || del);
+        prop_assert_eq!(document.facts().ascii_differs, !same(Spelling::Ascii));
+    }
+
     #[test]
     fn no_bytes_make_the_parser_panic(bytes in any::<Vec<u8>>()) {
         let _outcome = parse_object(&bytes);

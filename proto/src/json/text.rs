@@ -122,13 +122,6 @@ impl Speller {
             _ => out.push(c),
         }
     }
-
-    /// Whether this program would spell `c` as it is spelled.
-    pub(super) fn agrees(self, c: char, spelling: &str) -> bool {
-        let mut buffer = String::new();
-        self.push(&mut buffer, c);
-        buffer == spelling
-    }
 }
 
 fn push_unicode(out: &mut String, c: char) {

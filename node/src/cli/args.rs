@@ -409,14 +409,14 @@ pub struct DbArgs {
 /// What `amesh db` can do.
 #[derive(Debug, Subcommand)]
 pub enum DbAction {
-    /// Copy the store, node running or not.
+    /// Copy the store into one file, node running or not.
     Backup {
-        /// Where to [default: a new directory under `backups` in the data directory].
+        /// The file to write [default: a new one in `backups` in the data directory].
         dest: Option<PathBuf>,
     },
     /// Replace the store by a backup; the present one is moved aside, not deleted. The node must be stopped.
     Restore {
-        /// The backup [default: the newest].
+        /// The backup [default: the newest in `backups` in the data directory].
         from: Option<PathBuf>,
         /// Do not ask.
         #[arg(long, short)]
@@ -428,7 +428,7 @@ pub enum DbAction {
         #[arg(long, short)]
         force: bool,
     },
-    /// Read every record and check every reference. The node must be stopped.
+    /// Read every record and check every reference, node running or not.
     Verify,
 }
 

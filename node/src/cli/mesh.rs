@@ -4,7 +4,6 @@ use super::args::{InviteArgs, JoinArgs, PeersAction, PeersArgs};
 use super::context::Context;
 use super::output::Trouble;
 use super::table::{shown, table};
-use crate::client::control::ControlError;
 use amesh_proto::api::control::{InviteRequest, JoinRequest, Joined, Peer};
 use std::io::{IsTerminal as _, Read};
 
@@ -28,7 +27,7 @@ pub(super) async fn join(ctx: &Context, args: &JoinArgs) -> anyhow::Result<()> {
     let ticket = ticket(ctx, args, &mut std::io::stdin().lock())?;
     let control = ctx.control()?;
     let mut request = JoinRequest { ticket, leave: args.leave, confirm: args.yes };
-    let mut joined = control.join(&request).await.map_err(|error| join_trouble(ctx, error))?;
+    let mut joined = control.join(&request).await.map_err(Trouble::from)?;
     if !joined.joined {
         ctx.out.note(&clashes(&joined));
         if !super::ask::agreed(ctx, "Join although these names will be held by the other host?")? {
@@ -38,7 +37,7 @@ pub(super) async fn join(ctx: &Context, args: &JoinArgs) -> anyhow::Result<()> {
                 .into());
         }
         request.confirm = true;
-        joined = control.join(&request).await.map_err(|error| join_trouble(ctx, error))?;
+        joined = control.join(&request).await.map_err(Trouble::from)?;
     }
     ctx.out.show(&joined, || {
         let members = joined.members.join(", ");
@@ -123,18 +122,6 @@ fn checked(ctx: &Context, text: &str) -> Result<String, Trouble> {
         Err(error) => Err(Trouble::new("bad_ticket", "this is not a whole ticket")
             .because(error)
             .mend("amesh invite (on the other machine, and copy all of it)")),
-    }
-}
-
-fn join_trouble(ctx: &Context, error: ControlError) -> Trouble {
-    let trouble = Trouble::from(error);
-    if trouble.mend.is_some() {
-        return trouble;
-    }
-    match trouble.code.as_ref() {
-        "in_a_mesh" | "already_member" | "has_members" => trouble.mend(ctx.command("join TICKET --leave")),
-        code if code.contains("ticket") => trouble.mend("amesh invite (on the other machine)"),
-        _ => trouble.mend(ctx.command("doctor")),
     }
 }
 

@@ -4,6 +4,8 @@
 pub mod args;
 mod ask;
 mod context;
+mod db;
+mod doctor;
 mod down;
 mod fetch;
 mod follow;
@@ -16,6 +18,7 @@ mod mesh;
 pub mod output;
 mod send;
 mod session;
+mod status;
 mod table;
 mod trouble;
 mod view;
@@ -37,6 +40,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Peers(args) => mesh::peers(&ctx, &args).await,
         Command::Agents(args) => look::agents(&ctx, &args).await,
         Command::Queue(args) => look::queue(&ctx, &args).await,
+        Command::Status => status::status(&ctx).await,
+        Command::Doctor => doctor::doctor(&ctx).await,
+        Command::Db(args) => db::db(&ctx, &args).await,
         Command::Init(args) => init::init(&ctx, &args).await,
         Command::Identity(args) => init::identity(&ctx, &args).await,
         Command::Register(args) => init::register(&ctx, &args).await,

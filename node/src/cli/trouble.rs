@@ -31,13 +31,7 @@ impl From<ControlError> for Trouble {
                 .because("only the user who started a node manages it")
                 .mend("run the command as that user"),
             ControlError::TooLate(_) => told("node_busy", &error).mend("amesh doctor"),
-            ControlError::Refused(body) => {
-                let trouble = Self::new(body.error.clone(), body.message.clone());
-                match body.details.get("try").and_then(|mend| mend.as_str()) {
-                    Some(mend) => trouble.mend(mend),
-                    None => trouble,
-                }
-            }
+            ControlError::Refused(body) => not_done(body),
             ControlError::Nonsense(_) => {
                 told("version_mismatch", &error).mend("amesh down && amesh up --detach")
             }
@@ -108,6 +102,21 @@ impl From<RegistrationError> for Trouble {
 impl From<DiskError> for Trouble {
     fn from(error: DiskError) -> Self {
         told("disk", &error)
+    }
+}
+
+/// What the node's refusal of an owner's request means, and what to type instead.
+fn not_done(body: &amesh_proto::api::error::ErrorBody) -> Trouble {
+    let detail = |name: &str| body.details.get(name).and_then(|word| word.as_str());
+    let code = detail("reason").unwrap_or(&body.error);
+    let trouble = Trouble::new(code.to_owned(), body.message.clone());
+    match (detail("try"), code) {
+        (Some(mend), _) => trouble.mend(mend),
+        (None, "has_members") => trouble.mend("amesh join TICKET --leave"),
+        (None, "already_member" | "ambiguous" | "not_found" | "not_allowed") => trouble.mend("amesh peers"),
+        (None, "unreachable" | "internal_error") => trouble.mend("amesh doctor"),
+        (None, code) if code.contains("ticket") => trouble.mend("amesh invite (on the other machine)"),
+        _ => trouble,
     }
 }
 

@@ -71,14 +71,17 @@ async fn verify(ctx: &Context) -> anyhow::Result<()> {
     let report = if ctx.node().is_ok() {
         Control::of(&data_dir).verify().await.map_err(Trouble::from)
     } else {
-        verify_stopped(ctx, &data_dir, &waiting)
+        verify_stopped(ctx, &data_dir, &waiting).await
     };
     waiting.finish_and_clear();
     let report = report?;
     ctx.out.show(&report, || {
         let verdict = if report.ok { "whole" } else { "DAMAGED" };
         let lines = std::iter::once(format!("{} entries read: {verdict}", report.checked));
-        lines.chain(report.problems.iter().map(|problem| format!("  {problem}"))).collect::<Vec<_>>().join("\n")
+        lines
+            .chain(report.problems.iter().map(|problem| format!("  {problem}")))
+            .collect::<Vec<_>>()
+            .join("\n")
     })?;
     if report.ok {
         return Ok(());
@@ -88,11 +91,15 @@ async fn verify(ctx: &Context) -> anyhow::Result<()> {
         .into())
 }
 
-fn verify_stopped(ctx: &Context, data_dir: &Path, waiting: &ProgressBar) -> Result<VerifyReport, Trouble> {
+async fn verify_stopped(
+    ctx: &Context,
+    data_dir: &Path,
+    waiting: &ProgressBar,
+) -> Result<VerifyReport, Trouble> {
     let store = open(ctx, data_dir)?;
     let read = store.verify(&mut |values| waiting.set_position(values));
     let read = read.map_err(|error| store_trouble(ctx, &error));
-    store.close_and_wait().map_err(|error| store_trouble(ctx, &error))?;
+    store.close().await.map_err(|error| store_trouble(ctx, &error))?;
     let read = read?;
     Ok(VerifyReport { ok: read.is_whole(), problems: read.problems, checked: read.values })
 }
@@ -115,7 +122,8 @@ fn restore(ctx: &Context, from: Option<&Path>, force: bool) -> anyhow::Result<()
         Restored { restored_from: backup, records: restored.held.pairs, set_aside: restored.set_aside };
     ctx.out.show(&restored, || {
         let aside = restored.set_aside.as_ref();
-        let aside = aside.map(|dir| format!("\nthe store before it is in {}", dir.display())).unwrap_or_default();
+        let aside =
+            aside.map(|dir| format!("\nthe store before it is in {}", dir.display())).unwrap_or_default();
         format!("{} records restored from {}{aside}", restored.records, restored.restored_from.display())
     })
 }
@@ -171,7 +179,9 @@ fn agree(ctx: &Context, force: bool, question: &str, command: &str) -> anyhow::R
 fn open_trouble(ctx: &Context, error: &OpenError) -> Trouble {
     match error {
         OpenError::InUse { .. } => Trouble::new("node_running", error.to_string()).mend(ctx.command("down")),
-        OpenError::Damaged { .. } => Trouble::new("store_damaged", error.to_string()).mend(ctx.command("db restore")),
+        OpenError::Damaged { .. } => {
+            Trouble::new("store_damaged", error.to_string()).mend(ctx.command("db restore"))
+        }
         _ => Trouble::new("store", error.to_string()),
     }
 }

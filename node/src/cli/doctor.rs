@@ -71,7 +71,7 @@ pub(super) async fn doctor(ctx: &Context) -> anyhow::Result<()> {
             checks.push(Check::warn("node", trouble.what.clone()).mend(ctx.command("up --detach")));
             checks.push(tcp_port(API.into(), ctx));
             checks.push(udp_port(MESH.into(), ctx));
-            checks.push(store(ctx, &data_dir));
+            checks.push(store(ctx, &data_dir).await);
         }
     }
     checks.push(disk(&data_dir));
@@ -96,7 +96,8 @@ impl Report {
                 State::Warning => "warning ",
                 State::Problem => "PROBLEM ",
             };
-            let mend = check.mend.as_deref().map(|mend| format!("\n           try: {mend}")).unwrap_or_default();
+            let mend =
+                check.mend.as_deref().map(|mend| format!("\n           try: {mend}")).unwrap_or_default();
             format!("{mark} {}: {}{mend}", check.check, check.what)
         });
         lines.collect::<Vec<_>>().join("\n")
@@ -133,13 +134,20 @@ fn from_facts(ctx: &Context, facts: &NodeFacts) -> Vec<Check> {
     });
     if facts.duplicate_node_key {
         checks.push(
-            Check::bad("node key", "another machine proves to have this node's key: its data directory was copied")
-                .mend("on one of the two: amesh down, delete node.key in the data directory, amesh up, amesh join"),
+            Check::bad(
+                "node key",
+                "another machine proves to have this node's key: its data directory was copied",
+            )
+            .mend(
+                "on one of the two: amesh down, delete node.key in the data directory, amesh up, amesh join",
+            ),
         );
     }
     for clash in &facts.clashes {
-        let what =
-            format!("{} is held by {}; the agent at {} cannot use it", clash.address, clash.holder, clash.loser);
+        let what = format!(
+            "{} is held by {}; the agent at {} cannot use it",
+            clash.address, clash.holder, clash.loser
+        );
         let mend = if clash.mend.is_empty() { "amesh init --name OTHER-NAME" } else { &clash.mend };
         checks.push(Check::bad("names", what).mend(mend));
     }
@@ -169,7 +177,12 @@ fn from_facts(ctx: &Context, facts: &NodeFacts) -> Vec<Check> {
 }
 
 fn tcp_port(address: SocketAddr, ctx: &Context) -> Check {
-    port_check("agents' port", address, TcpListener::bind(address).map(drop), &ctx.command("up --api 127.0.0.1:0"))
+    port_check(
+        "agents' port",
+        address,
+        TcpListener::bind(address).map(drop),
+        &ctx.command("up --api 127.0.0.1:0"),
+    )
 }
 
 fn udp_port(address: SocketAddr, ctx: &Context) -> Check {
@@ -187,20 +200,22 @@ fn port_check(check: &'static str, address: SocketAddr, bound: std::io::Result<(
 }
 
 /// Opens the store as a node would; only where there is one, for opening makes one.
-fn store(ctx: &Context, data_dir: &Path) -> Check {
+async fn store(ctx: &Context, data_dir: &Path) -> Check {
     let dir = super::db::store_dir(data_dir);
     if !dir.exists() {
         return Check::ok("store", "there is none yet");
     }
     match Store::open(&dir, StoreConfig::default()) {
-        Ok(store) => match store.close_and_wait() {
+        Ok(store) => match store.close().await {
             Ok(()) => Check::ok("store", "it opens; amesh db verify reads all of it"),
             Err(error) => Check::bad("store", error.to_string()).mend(ctx.command("db verify")),
         },
         Err(error @ OpenError::Damaged { .. }) => {
             Check::bad("store", error.to_string()).mend(ctx.command("db restore"))
         }
-        Err(error @ OpenError::InUse { .. }) => Check::bad("store", error.to_string()).mend(ctx.command("down")),
+        Err(error @ OpenError::InUse { .. }) => {
+            Check::bad("store", error.to_string()).mend(ctx.command("down"))
+        }
         Err(error) => Check::bad("store", error.to_string()),
     }
 }
@@ -211,17 +226,21 @@ fn disk(data_dir: &Path) -> Check {
     };
     let free = match rustix::fs::statvfs(existing) {
         Ok(stat) => stat.f_bavail.saturating_mul(stat.f_frsize),
-        Err(error) => return Check::bad("disk", format!("{} cannot be measured: {error}", existing.display())),
+        Err(error) => {
+            return Check::bad("disk", format!("{} cannot be measured: {error}", existing.display()));
+        }
     };
     disk_check(free)
 }
 
 fn disk_check(free: u64) -> Check {
     let what = format!("{} MiB free", free >> 20);
-    match free {
-        ..DISK_FULL => Check::bad("disk", format!("{what}: no new mail is accepted")).mend("free some space"),
-        ..DISK_LOW => Check::warn("disk", what).mend("free some space"),
-        _ => Check::ok("disk", what),
+    if free < DISK_FULL {
+        Check::bad("disk", format!("{what}: no new mail is accepted")).mend("free some space")
+    } else if free < DISK_LOW {
+        Check::warn("disk", what).mend("free some space")
+    } else {
+        Check::ok("disk", what)
     }
 }
 
@@ -235,7 +254,8 @@ fn clock(data_dir: &Path, now: UnixMillis) -> Check {
 fn clock_check(now: UnixMillis, written: Option<Duration>) -> Check {
     let mend = "timedatectl set-ntp true";
     if now.as_secs() < WRITTEN {
-        return Check::bad("clock", format!("it says {now}, which is before this program was written")).mend(mend);
+        return Check::bad("clock", format!("it says {now}, which is before this program was written"))
+            .mend(mend);
     }
     match written {
         Some(at) if at.as_secs() > now.as_secs() + 120 => {
@@ -341,10 +361,10 @@ mod tests {
         assert!(checks.iter().all(|check| check.state == State::Ok || check.mend.is_some()));
     }
 
-    #[test]
-    fn a_store_that_is_not_there_is_not_made_by_looking() {
+    #[tokio::test]
+    async fn a_store_that_is_not_there_is_not_made_by_looking() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(store(&ctx(), dir.path()).state, State::Ok);
+        assert_eq!(store(&ctx(), dir.path()).await.state, State::Ok);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -119,7 +119,13 @@ impl Status {
 
 fn node_lines(node: &NodeStatus) -> Vec<String> {
     let mut lines = vec![
-        format!("node      {} {} (process {}, version {})", shown(&node.host), node.health, node.pid, node.version),
+        format!(
+            "node      {} {} (process {}, version {})",
+            shown(&node.host),
+            node.health,
+            node.pid,
+            node.version
+        ),
         format!("id        {}", node.node_id),
         format!("serves    {}.{}", node.org, node.provider),
         format!("agents'   {}", node.api.join(", ")),

@@ -6,8 +6,10 @@ mod endpoint;
 mod error;
 mod files;
 mod identity;
+mod link;
 mod membership;
 mod proof;
+mod roster;
 
 pub use config::Config;
 pub use endpoint::EndpointError;

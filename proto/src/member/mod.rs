@@ -6,6 +6,8 @@
 
 pub mod list;
 pub mod state;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use list::{Member, MemberList};

@@ -5,6 +5,7 @@ pub mod args;
 mod ask;
 mod context;
 mod db;
+mod detach;
 mod doctor;
 mod down;
 mod fetch;

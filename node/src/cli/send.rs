@@ -80,7 +80,7 @@ pub(super) fn not_here(ctx: &Context, id: &str) -> Trouble {
 }
 
 /// Signs the message, sends it, and keeps a copy.
-async fn dispatch(ctx: &Context, session: Session, draft: Draft) -> anyhow::Result<()> {
+pub(super) async fn dispatch(ctx: &Context, session: Session, draft: Draft) -> anyhow::Result<()> {
     let (mut session, full) = through(session, &draft.to)?;
     let key = session.identity.key().map_err(Trouble::from)?;
     let mut random = [0; 8];

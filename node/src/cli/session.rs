@@ -158,40 +158,4 @@ fn url_of(registration: &Registration, node: Option<&NodeFile>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn node(id: &str) -> NodeFile {
-        NodeFile {
-            pid: 1,
-            api: vec!["127.0.0.1:9".parse().unwrap()],
-            mesh: "0.0.0.0:2".parse().unwrap(),
-            host: "h".to_owned(),
-            org: "o".to_owned(),
-            provider: "aimaestro.local".to_owned(),
-            node_id: id.to_owned(),
-        }
-    }
-
-    fn registered(provider: &str, node_id: &str) -> Registration {
-        Registration {
-            provider: provider.to_owned(),
-            api_url: "http://old:1/v1".to_owned(),
-            node_id: node_id.to_owned(),
-            ..Registration::default()
-        }
-    }
-
-    #[test]
-    fn a_node_whose_port_changed_is_still_reached() {
-        assert_eq!(url_of(&registered("aimaestro.local", "n1"), Some(&node("n1"))), "http://127.0.0.1:9");
-        assert_eq!(url_of(&registered("aimaestro.local", ""), Some(&node("n1"))), "http://127.0.0.1:9");
-    }
-
-    #[test]
-    fn an_api_key_is_not_shown_to_another_node_or_provider() {
-        assert_eq!(url_of(&registered("aimaestro.local", "n2"), Some(&node("n1"))), "http://old:1/v1");
-        assert_eq!(url_of(&registered("crabmail.ai", ""), Some(&node("n1"))), "http://old:1/v1");
-        assert_eq!(url_of(&registered("aimaestro.local", "n1"), None), "http://old:1/v1");
-    }
-}
+mod tests;

@@ -15,4 +15,6 @@ pub mod mailbox;
 pub mod raw;
 pub mod received;
 pub mod registration;
+#[cfg(test)]
+pub(crate) mod stand_in;
 pub mod websocket;

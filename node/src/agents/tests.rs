@@ -54,7 +54,10 @@ impl Office {
         self.agents.register(request, STRANGER).await
     }
 
-    async fn refused(&self, change: impl FnOnce(&mut RegisterRequest)) -> (&'static str, Option<&'static str>) {
+    async fn refused(
+        &self,
+        change: impl FnOnce(&mut RegisterRequest),
+    ) -> (&'static str, Option<&'static str>) {
         let mut request = request("bob", 2);
         change(&mut request);
         let error = self.register(request).await.unwrap_err();
@@ -64,7 +67,8 @@ impl Office {
     fn peer_with(&self, name: &str) {
         let key = AgentKey::from_seed(&[9; 32]).public();
         let entry = RosterEntry {
-            address: Address::parse(&format!("{name}@default.aimaestro.local"), &["aimaestro.local"]).unwrap(),
+            address: Address::parse(&format!("{name}@default.aimaestro.local"), &["aimaestro.local"])
+                .unwrap(),
             key_algorithm: key.algorithm(),
             public_key: key.to_spki_der().to_vec(),
             alias: None,
@@ -100,7 +104,10 @@ async fn a_registered_agent_is_known_by_its_api_key_also_after_a_restart() {
     let office = Office::new();
     let registered = office.register(request("Bob", 2)).await.unwrap();
     assert_eq!(registered.agent.address.as_str(), "bob@default.aimaestro.local");
-    assert!(registered.agent.is_named("Bob@default.aimaestro.local"), "the name keeps the case it was signed with");
+    assert!(
+        registered.agent.is_named("Bob@default.aimaestro.local"),
+        "the name keeps the case it was signed with"
+    );
     let restarted = load(&office.store, &office.clock);
     for agents in [&office.agents, &restarted] {
         assert_eq!(agents.authenticate(&registered.api_key).unwrap().address, registered.agent.address);
@@ -117,11 +124,20 @@ async fn what_is_missing_or_wrong_in_a_registration_is_named() {
     for name in ["-bob", "b b", "bob@x", "", &"b".repeat(64), "system", "System"] {
         assert_eq!(office.refused(|r| r.name = name.into()).await, ("invalid_field", Some("name")), "{name}");
     }
-    assert_eq!(office.refused(|r| r.key_algorithm = "DSA".into()).await, ("invalid_field", Some("key_algorithm")));
-    assert_eq!(office.refused(|r| r.key_algorithm = "RSA".into()).await, ("invalid_field", Some("public_key")));
+    assert_eq!(
+        office.refused(|r| r.key_algorithm = "DSA".into()).await,
+        ("invalid_field", Some("key_algorithm"))
+    );
+    assert_eq!(
+        office.refused(|r| r.key_algorithm = "RSA".into()).await,
+        ("invalid_field", Some("public_key"))
+    );
     let weak = "0100000000000000000000000000000000000000000000000000000000000000";
     assert_eq!(office.refused(|r| r.public_key = weak.into()).await, ("invalid_field", Some("public_key")));
-    assert_eq!(office.refused(|r| r.public_key = "x".repeat(9000)).await, ("invalid_field", Some("public_key")));
+    assert_eq!(
+        office.refused(|r| r.public_key = "x".repeat(9000)).await,
+        ("invalid_field", Some("public_key"))
+    );
     let repo_only = Scope { platform: None, repo: Some("web".into()) };
     assert_eq!(office.refused(|r| r.scope = Some(repo_only)).await, ("invalid_field", Some("scope")));
     let ftp = DeliverySettings { webhook_url: Some("ftp://x".into()), ..DeliverySettings::default() };
@@ -199,7 +215,8 @@ async fn the_old_api_key_or_a_fresh_signature_gets_a_new_api_key_and_ends_the_ol
 
 fn proven(name: &str, seed: u8, at: UnixMillis) -> RegisterRequest {
     let at = at.to_rfc3339();
-    let signature = AgentKey::from_seed(&[seed; 32]).sign(RegisterRequest::proof_text(name, "default", &at).as_bytes());
+    let signature =
+        AgentKey::from_seed(&[seed; 32]).sign(RegisterRequest::proof_text(name, "default", &at).as_bytes());
     let proof = Some(base64::engine::general_purpose::STANDARD.encode(signature));
     RegisterRequest { proof, proof_at: Some(at), ..request(name, seed) }
 }

@@ -2,11 +2,14 @@
 //! limits (MSG-9, A-70) and such as this door may bring (RTE-3). Nothing here needs a key.
 
 use super::Config;
+mod carried;
+#[cfg(test)]
+mod tests;
+
 use super::error::Refusal;
 use super::incoming::Incoming;
 use crate::agents::Agent;
-use crate::agents::directory::{Directory, Resolution, Standing};
-use amesh_proto::address::Address;
+use crate::agents::directory::{Directory, Standing};
 use amesh_proto::api::fields::BadBody;
 use amesh_proto::api::route::RouteRequest;
 use amesh_proto::id::MessageId;
@@ -70,18 +73,23 @@ pub(super) struct Circumstances<'a> {
 pub(super) fn accept(incoming: Incoming, around: &Circumstances<'_>) -> Result<Draft, Refusal> {
     match incoming {
         Incoming::FromAgent { agent, request, idempotency_key } => {
-            from_agent(agent, *request, idempotency_key, around)
+            from_agent(&agent, *request, idempotency_key, around)
         }
-        Incoming::FromPeer { peer, mail, lane } => from_peer(peer, *mail, lane, around),
+        Incoming::FromPeer { peer, mail, lane } => carried::from_peer(peer, *mail, lane, around),
     }
 }
 
 fn from_agent(
-    agent: Arc<Agent>,
+    sender: &Agent,
     request: RouteRequest,
     idempotency_key: Option<String>,
     around: &Circumstances<'_>,
 ) -> Result<Draft, Refusal> {
+    // What a socket authenticated long ago may have left since, or have another key (REG-25, KEY-7).
+    let known = around.directory.local_agent(&sender.address).filter(|known| known.no == sender.no);
+    let Some(agent) = known else {
+        return Err(Refusal::Forbidden(format!("{} is not registered any more", sender.address)));
+    };
     let payload = payload_of(&request)?;
     check_envelope(&request, &agent)?;
     let priority = match request.priority.as_deref() {
@@ -268,55 +276,9 @@ fn thread(
     known.unwrap_or_else(|| parent.to_owned())
 }
 
-/// What a link brings was accepted by another node; here it must be whole and agree with itself, because only the
-/// envelope's own words are signed.
-fn from_peer(
-    peer: NodeId,
-    mail: Mail,
-    lane: LaneStamp,
-    around: &Circumstances<'_>,
-) -> Result<Draft, Refusal> {
-    if mail.size() > CARRIED_BYTES {
-        return Err(Refusal::TooLarge { size: mail.size(), limit: CARRIED_BYTES });
-    }
-    let envelope = mail.envelope().map_err(|error| invalid("envelope", error))?;
-    if envelope.id != mail.id.as_str() || envelope.priority != mail.priority {
-        return Err(invalid("envelope", "it disagrees with the frame that carries it"));
-    }
-    let sender = [mail.from.clone(), mail.from.short()];
-    if !sender.iter().any(|address| address.as_str().eq_ignore_ascii_case(&envelope.from)) {
-        return Err(invalid("from", "the signed sender is not the one in the frame"));
-    }
-    if !leads_to(&envelope.to, &mail, around.directory) {
-        return Err(invalid("to", "the signed recipient is not the one in the frame"));
-    }
-    if mail.expires_at <= around.now {
-        return Err(Refusal::Time {
-            code: "message_expired",
-            why: "the message expired on its way".to_owned(),
-        });
-    }
-    let expires_at = mail.expires_at.min(around.now.plus(around.config.longest_ttl()));
-    let mail = Mail { expires_at, ..mail };
-    Ok(Draft { source: Source::Peer(peer), mail, envelope, idempotency_key: None, lane: Some(lane) })
-}
-
-/// Whether the spelling that was signed means the mailbox that the frame names.
-fn leads_to(typed: &str, mail: &Mail, directory: &Directory) -> bool {
-    let is_it = |address: &Address| *address == mail.to || *address == mail.to.short();
-    let Ok(address) = directory.expand(typed, Some(&mail.from)) else { return false };
-    is_it(&address)
-        || matches!(directory.resolve(&address), Resolution::Local(agent) if agent.address == mail.to)
-}
-
 fn invalid(field: &'static str, why: impl std::fmt::Display) -> Refusal {
     Refusal::Invalid { field, why: why.to_string() }
 }
 
 const OLDEST: Duration = Duration::from_secs(300);
 const NEWEST: Duration = Duration::from_secs(60);
-/// What another node accepted within the limits, and its envelope.
-const CARRIED_BYTES: usize = limits::TOTAL_BYTES + 64 * 1024;
-
-#[cfg(test)]
-mod tests;

@@ -5,6 +5,7 @@
 //! everything is in memory.
 
 mod clash;
+mod known;
 mod picture;
 #[cfg(test)]
 mod tests;
@@ -126,11 +127,9 @@ impl Directory {
     #[must_use]
     pub fn resolve(&self, address: &Address) -> Resolution {
         let picture = self.read();
-        if let Some(host) = self.naming.host_in(address) {
-            if let Some(node) = picture.node_of_host(host) {
-                let Ok(there) = self.naming.address_of(address.name()) else { return Resolution::Unknown };
-                return picture.at(node, &there);
-            }
+        if let Some(node) = self.naming.host_in(address).and_then(|host| picture.node_of_host(host)) {
+            let Ok(there) = self.naming.address_of(address.name()) else { return Resolution::Unknown };
+            return picture.at(node, &there);
         }
         match picture.holder(address) {
             Some(node) => picture.at(node, address),

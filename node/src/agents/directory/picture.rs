@@ -1,6 +1,7 @@
 //! What [`super::Directory`] knows, as plain data: every claim on every address, and who of the claimants is oldest.
 
 use super::clash::{self, Clash};
+use super::known::Known;
 use super::{KeyAnswer, Listed, Member, Resolution};
 use crate::agents::Agent;
 use amesh_proto::address::Address;
@@ -9,7 +10,7 @@ use amesh_proto::node_id::NodeId;
 use amesh_proto::roster::RosterEntry;
 use amesh_proto::time::UnixMillis;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 #[derive(Debug)]
 pub(super) struct Picture {
@@ -26,13 +27,6 @@ pub(super) struct Picture {
 struct Peer {
     member: Member,
     entries: HashMap<Address, Known>,
-}
-
-/// A roster entry, and its keys once they were needed.
-#[derive(Debug)]
-struct Known {
-    entry: Arc<RosterEntry>,
-    current: OnceLock<Option<PublicKey>>,
 }
 
 impl Picture {
@@ -127,10 +121,11 @@ impl Picture {
 
     /// A member older than `claimant` that lists `address` with another key.
     fn older_claim(&self, claimant: &Member, address: &Address, entry: &RosterEntry) -> Option<&Member> {
-        if let Some(agent) = self.local.get(address) {
-            if rank(&self.me) < rank(claimant) && agent.record.public_key_der != entry.public_key {
-                return Some(&self.me);
-            }
+        if let Some(agent) = self.local.get(address)
+            && rank(&self.me) < rank(claimant)
+            && agent.record.public_key_der != entry.public_key
+        {
+            return Some(&self.me);
         }
         let mut older = self.elsewhere(address).filter(|member| rank(member) < rank(claimant));
         older.find(|member| {
@@ -231,7 +226,7 @@ impl Picture {
             let Some(peer) = self.peers.get_mut(&node) else { return };
             let address = entry.address.clone();
             let lives = entry.tombstone.is_none();
-            peer.entries.insert(address.clone(), Known { entry: Arc::new(entry), current: OnceLock::new() });
+            peer.entries.insert(address.clone(), Known::new(entry));
             self.unclaim(node, &address);
             if lives {
                 self.note_scope(&address);
@@ -273,28 +268,6 @@ impl Picture {
             if fitting.is_empty() {
                 self.scoped.remove(&short);
             }
-        }
-    }
-}
-
-impl Known {
-    fn current(&self) -> Option<PublicKey> {
-        let parse = || PublicKey::from_spki_der(&self.entry.public_key).ok();
-        self.current.get_or_init(parse).clone()
-    }
-
-    /// The key that was in force at `at`. A key revoked as compromised is in force at no time (DESIGN §3).
-    fn key_at(&self, at: UnixMillis) -> Option<PublicKey> {
-        if self.entry.tombstone.is_some_and(|gone| at > gone) {
-            return None;
-        }
-        // Retired keys come with the end of their time: the earliest end after `at` names the key of that time.
-        let retired =
-            self.entry.previous_keys.iter().filter(|key| key.until > at).min_by_key(|key| key.until);
-        match retired {
-            None => self.current(),
-            Some(key) if key.compromised => None,
-            Some(key) => PublicKey::from_spki_der(&key.public_key).ok(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::agents::tests::agent;
-use amesh_proto::address::Naming;
+use amesh_proto::address::{Address, Naming};
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 const ALICE: &str = "alice@default.aimaestro.local";
@@ -12,6 +12,7 @@ fn directory() -> Directory {
         Naming::new("default", "aimaestro.local", "host1").unwrap(),
         NodeId::from_bytes([1; 32]),
     );
+    directory.put_local(agent(1, ALICE, 1));
     directory.put_local(agent(2, "bob@default.aimaestro.local", 2));
     directory
 }
@@ -164,6 +165,22 @@ fn a_key_sends_only_as_its_own_agent() {
     assert!(accepted(&flat(&from("ALICE@Default.aimaestro.local"))).is_ok());
     assert_eq!(refused(&flat(&from("bob@default.aimaestro.local"))).0, "forbidden");
     assert_eq!(refused(&flat(&from("alice@default.aimaestro.local.evil.com"))).0, "forbidden");
+}
+
+#[test]
+fn an_agent_that_left_sends_nothing_however_long_its_socket_stays_open() {
+    let around = Circumstances {
+        directory: &directory(),
+        config: &Config::default(),
+        now: NOW,
+        random: [7; 8],
+        thread_of: &|_, _| None,
+    };
+    for gone in [agent(9, ALICE, 1), agent(3, "carol@default.aimaestro.local", 3)] {
+        let request = Box::new(RouteRequest::parse(flat("").as_bytes()).unwrap());
+        let incoming = Incoming::FromAgent { agent: gone, request, idempotency_key: None };
+        assert_eq!(accept(incoming, &around).unwrap_err().code(), "forbidden");
+    }
 }
 
 #[test]

@@ -1,0 +1,54 @@
+//! Acceptance of what a link brings. Another node accepted it; here it must be whole and agree with itself, because only
+//! the envelope's own words are signed.
+
+use super::{Circumstances, Draft, Source, invalid};
+use crate::agents::directory::{Directory, Resolution};
+use crate::message::error::Refusal;
+use amesh_proto::address::Address;
+use amesh_proto::limits;
+use amesh_proto::message::Mail;
+use amesh_proto::node_id::NodeId;
+use amesh_store::LaneStamp;
+
+/// Checks mail of a member of the mesh.
+pub(super) fn from_peer(
+    peer: NodeId,
+    mail: Mail,
+    lane: LaneStamp,
+    around: &Circumstances<'_>,
+) -> Result<Draft, Refusal> {
+    if mail.size() > CARRIED_BYTES {
+        return Err(Refusal::TooLarge { size: mail.size(), limit: CARRIED_BYTES });
+    }
+    let envelope = mail.envelope().map_err(|error| invalid("envelope", error))?;
+    if envelope.id != mail.id.as_str() || envelope.priority != mail.priority {
+        return Err(invalid("envelope", "it disagrees with the frame that carries it"));
+    }
+    let sender = [mail.from.clone(), mail.from.short()];
+    if !sender.iter().any(|address| address.as_str().eq_ignore_ascii_case(&envelope.from)) {
+        return Err(invalid("from", "the signed sender is not the one in the frame"));
+    }
+    if !leads_to(&envelope.to, &mail, around.directory) {
+        return Err(invalid("to", "the signed recipient is not the one in the frame"));
+    }
+    if mail.expires_at <= around.now {
+        return Err(Refusal::Time {
+            code: "message_expired",
+            why: "the message expired on its way".to_owned(),
+        });
+    }
+    let expires_at = mail.expires_at.min(around.now.plus(around.config.longest_ttl()));
+    let mail = Mail { expires_at, ..mail };
+    Ok(Draft { source: Source::Peer(peer), mail, envelope, idempotency_key: None, lane: Some(lane) })
+}
+
+/// Whether the spelling that was signed means the mailbox that the frame names.
+fn leads_to(typed: &str, mail: &Mail, directory: &Directory) -> bool {
+    let is_it = |address: &Address| *address == mail.to || *address == mail.to.short();
+    let Ok(address) = directory.expand(typed, Some(&mail.from)) else { return false };
+    is_it(&address)
+        || matches!(directory.resolve(&address), Resolution::Local(agent) if agent.address == mail.to)
+}
+
+/// What another node accepted within the limits, and its envelope.
+const CARRIED_BYTES: usize = limits::TOTAL_BYTES + 64 * 1024;

@@ -1,7 +1,7 @@
 //! Membership statements that nobody signed: merging them never panics and never admits anybody.
 #![no_main]
-use amesh_proto::member::list::{MemberList, Statements};
 use amesh_proto::member::MeshId;
+use amesh_proto::member::list::{MemberList, Statements};
 use amesh_proto::node_id::NodeKey;
 use amesh_proto::time::UnixMillis;
 use libfuzzer_sys::fuzz_target;

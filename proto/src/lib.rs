@@ -14,6 +14,7 @@ pub mod limits;
 pub mod member;
 pub mod message;
 pub mod node_id;
+pub mod priority;
 pub mod record;
 pub mod roster;
 pub mod sign;

@@ -16,7 +16,7 @@ pub use payload::payload_hash;
 use crate::json::{Document, JsonError, parse_object};
 use crate::key::PublicKey;
 use crate::limits;
-use crate::message::Priority;
+use crate::priority::Priority;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use candidates::Search;

@@ -277,13 +277,13 @@ fn play(steps: &[Step]) -> Vec<MemberList> {
         match *step {
             Step::Introduce { at, node, may_introduce } => {
                 let host = format!("h{node}");
-                let _ = replicas[at].introduce(&key(at as u8), id(node), &host, may_introduce, now);
+                let _outcome = replicas[at].introduce(&key(at as u8), id(node), &host, may_introduce, now);
             }
             Step::Remove { at, node, keep } => {
-                let _ = replicas[at].remove(&key(at as u8), id(node), keep, &[time as u8; 32], now);
+                let _outcome = replicas[at].remove(&key(at as u8), id(node), keep, &[time as u8; 32], now);
             }
             Step::Leave { at } => {
-                let _ = replicas[at].leave(&key(at as u8), now);
+                let _outcome = replicas[at].leave(&key(at as u8), now);
             }
             Step::Hear { at, from } => {
                 let heard = replicas[from].statements();

@@ -126,6 +126,7 @@ impl Writer {
             return Err(error);
         };
         let room = self.room.has(std::mem::take(&mut self.written));
+        self.shared.has_room.store(room, Ordering::Relaxed);
         let txn = Txn::new(as_read(engine));
         let mut group = Group::new(txn, &mut self.counters, &shared.config, &self.blobs, &shared.tally, room);
         answers.extend(changes.into_iter().map(|change| change.apply(&mut group)));

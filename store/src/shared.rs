@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use crate::mail::Seq;
 use crate::tally::Tally;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 
@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) settled: RwLock<()>,
     durable: AtomicU64,
     pub(crate) generation: AtomicU64,
+    /// Whether the writer found room on the disk the last time it looked.
+    pub(crate) has_room: AtomicBool,
     /// The version of the node's own roster that is durable.
     pub(crate) roster: watch::Sender<u64>,
 }
@@ -44,6 +46,7 @@ impl Shared {
             settled: RwLock::new(()),
             durable: AtomicU64::new(0),
             generation: AtomicU64::new(0),
+            has_room: AtomicBool::new(true),
             roster: watch::Sender::new(0),
         }
     }

@@ -1,1 +1,103 @@
-//! The HTTP doors.
+//! The HTTP doors: every endpoint of the agents' API on one page. `node` calls [`bind`] and [`serve`].
+//!
+//! A request passes `serve` (connection), `guard` (browsers), `auth` (who, how often), `body` (size, time), and then one
+//! handler of `v1/`; what fails ends in `error`. The owner's socket is `control/`, and no route of it is here.
+
+mod auth;
+mod body;
+pub mod control;
+mod error;
+mod finish;
+mod guard;
+mod limit;
+mod mailbox;
+mod owner;
+mod page;
+mod prompt;
+mod serve;
+mod state;
+#[cfg(test)]
+mod tests;
+mod v1;
+mod well_known;
+
+pub use limit::Profile;
+pub use serve::{BindError, Bound, bind, serve};
+pub use state::{Parts, Shared};
+
+use axum::Router;
+use axum::routing::{any, delete, get, post};
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use v1::{agents, health, info, messages, pending, register, route, ws};
+
+/// How the agents' API is offered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where agents reach the node. Port 0 means any. Only loopback, until doors can speak TLS.
+    pub api: Vec<SocketAddr>,
+    /// Names besides `localhost` that a request may use for this machine.
+    pub allowed_hosts: Vec<String>,
+    /// Connections at a time, WebSockets included; more are turned away with 503.
+    pub max_connections: usize,
+    /// Seconds within which a request's head must arrive; also how long an idle connection is kept.
+    pub header_timeout_s: u64,
+    /// Seconds within which a request's body must arrive.
+    pub body_timeout_s: u64,
+    /// Limits on loopback.
+    pub local_limits: Profile,
+    /// Limits on every other listener.
+    pub public_limits: Profile,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            api: vec![(Ipv4Addr::LOCALHOST, DEFAULT_PORT).into(), (Ipv6Addr::LOCALHOST, DEFAULT_PORT).into()],
+            allowed_hosts: Vec::new(),
+            max_connections: 4096,
+            header_timeout_s: 30,
+            body_timeout_s: 10,
+            local_limits: Profile::local(),
+            public_limits: Profile::public(),
+        }
+    }
+}
+
+/// Every endpoint, one line each.
+fn routes(state: Shared) -> Router {
+    let both_bases = Router::new()
+        .route("/register", post(register::register))
+        .route("/route", post(route::route))
+        .route("/messages", get(pending::list)) // IPR-24
+        .route(
+            "/messages/pending",
+            get(pending::list).post(pending::acknowledge_batch).delete(pending::acknowledge_query),
+        )
+        .route("/messages/pending/ack", post(pending::acknowledge_batch))
+        .route("/messages/pending/{id}", delete(pending::acknowledge_one))
+        .route("/messages/{id}", get(messages::state))
+        .route("/inbox", get(pending::list))
+        .route("/inbox/{id}/ack", post(pending::acknowledge_one))
+        .route("/agents", get(agents::list))
+        .route("/agents/me", get(agents::me).patch(agents::update).delete(agents::deregister))
+        .route("/agents/resolve/{address}", get(agents::resolve))
+        .route("/agents/{address}", get(agents::resolve))
+        .route("/health", get(health::health))
+        .route("/info", get(info::info))
+        .route("/ws", any(ws::upgrade));
+    Router::new()
+        .nest("/v1", both_bases.clone())
+        .nest("/api/v1", both_bases)
+        .route("/api/v1/v1/inbox", get(pending::list)) // ICL-19
+        .route("/api/v1/v1/inbox/{id}/ack", post(pending::acknowledge_one)) // ICL-19
+        .route("/api/organization", get(well_known::organization)) // ICL-2
+        .route(well_known::PATH, get(well_known::document))
+        .fallback(serve::no_such_path)
+        .method_not_allowed_fallback(serve::no_such_method)
+        .with_state(state)
+}
+
+/// The reference network's port (ICL-1).
+const DEFAULT_PORT: u16 = 23_000;

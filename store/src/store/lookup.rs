@@ -238,6 +238,18 @@ impl Store {
         self.shared().read_settled(|read| verify::verify(read, self.shared().bodies(), progress))
     }
 
+    /// Whether the store is open and found room for new mail the last time it wrote. Cheap: `health` asks per request.
+    #[must_use]
+    pub fn is_taking_mail(&self) -> bool {
+        self.is_open() && self.shared().has_room.load(Ordering::Relaxed)
+    }
+
+    /// Whether the store is open; after a failure it is not, until it opens again.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.shared().engine.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Figures for `status` and `doctor`.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -1,0 +1,97 @@
+//! The node itself, for its owner: status, doctor, agents, down.
+
+use super::peers::mesh;
+use crate::http::error::Problem;
+use crate::http::state::{self, Parts, Shared};
+use crate::http::v1::health;
+use amesh_proto::api::control::{Clash, Done, NodeFacts, OwnedAgent, OwnedAgents, Status};
+use amesh_proto::api::error::code;
+use axum::Json;
+use axum::extract::State;
+
+/// `GET /status`
+pub(crate) async fn status(State(state): State<Shared>) -> Json<Status> {
+    let parts = &state.parts;
+    let mesh = mesh(&state).ok();
+    Json(Status {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        health: health::word(&state).to_owned(),
+        host: parts.naming.host.clone(),
+        org: parts.naming.org.clone(),
+        provider: parts.naming.provider.clone(),
+        node_id: mesh.as_ref().map(|mesh| mesh.node_id().to_string()).unwrap_or_default(),
+        mesh: mesh.as_ref().map(|mesh| mesh.status()),
+        api: state.api.iter().map(|address| format!("http://{address}")).collect(),
+        mesh_listen: mesh.iter().map(|mesh| mesh.listen_addr().to_string()).collect(),
+        uptime_seconds: state.uptime().as_secs(),
+        agents: parts.agents.count(),
+        agents_online: parts.agents.presence().online_count(),
+        queued: queued(parts),
+        data_dir: Some(parts.data_dir.display().to_string()),
+    })
+}
+
+fn queued(parts: &Parts) -> u64 {
+    parts.store.outbox_destinations().iter().map(|queue| u64::from(queue.count)).sum()
+}
+
+/// `GET /doctor`
+pub(crate) async fn doctor(State(state): State<Shared>) -> Json<NodeFacts> {
+    let parts = &state.parts;
+    let (open, taking) = (parts.store.is_open(), parts.store.is_taking_mail());
+    let mesh = parts.mesh.as_ref();
+    Json(NodeFacts {
+        clashes: parts.agents.directory().clashes().iter().map(clash).collect(),
+        duplicate_node_key: mesh.is_some_and(crate::mesh::Mesh::has_twin),
+        disk_free_bytes: fs4::available_space(&parts.data_dir).ok(),
+        disk_full: open && !taking,
+        store_ok: open,
+        ..NodeFacts::default()
+    })
+}
+
+fn clash(clash: &crate::agents::directory::Clash) -> Clash {
+    Clash {
+        address: clash.address.to_string(),
+        holder: clash.holder.host.clone(),
+        loser: clash.loser.host.clone(),
+        mend: clash.mend.clone().unwrap_or_default(),
+    }
+}
+
+/// `GET /agents`
+pub(crate) async fn agents(State(state): State<Shared>) -> Json<OwnedAgents> {
+    let agents =
+        state.parts.agents.directory().list().into_iter().map(|listed| owned(&state, listed)).collect();
+    Json(OwnedAgents { agents })
+}
+
+fn owned(state: &state::State, listed: crate::agents::directory::Listed) -> OwnedAgent {
+    let local = listed.local.and_then(|_| state.parts.agents.directory().local_agent(&listed.address));
+    let pending = local.as_ref().map_or(0, |agent| state.parts.store.pending_count(agent.no));
+    OwnedAgent {
+        address: listed.address.to_string(),
+        fingerprint: fingerprint(state, &listed.address),
+        host: listed.host,
+        local: local.is_some(),
+        alias: listed.alias,
+        online: local.as_ref().is_some_and(|agent| state.parts.agents.presence().online(agent.no)),
+        pending: pending.into(),
+        registered_at: local.map(|agent| agent.record.registered_at.to_rfc3339()).unwrap_or_default(),
+    }
+}
+
+fn fingerprint(state: &state::State, address: &amesh_proto::address::Address) -> String {
+    let key = state.parts.agents.directory().current_key(address);
+    key.map(|key| key.fingerprint()).unwrap_or_default()
+}
+
+/// `POST /down`: answered first, done after.
+pub(crate) async fn down(State(state): State<Shared>) -> Result<Json<Done>, Problem> {
+    if state.parts.tasks.stopping().is_cancelled() {
+        return Err(Problem::new(code::UNAVAILABLE, "the node is stopping already"));
+    }
+    state.parts.stop_requested.notify_one();
+    Ok(Json(Done { done: true }))
+}

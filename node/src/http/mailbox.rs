@@ -1,0 +1,64 @@
+//! A mailbox as its owner sees it. Called by `pending` and by the WebSocket; the hallway does the work.
+
+use crate::agents::Agent;
+use crate::http::error::Problem;
+use crate::http::state::State;
+use amesh_proto::api::pending::Delivery;
+use amesh_proto::id::MessageId;
+use amesh_store::Seq;
+use std::sync::Arc;
+
+/// A piece of a mailbox.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// The messages, oldest first.
+    pub(crate) mail: Vec<Delivery>,
+    /// The place of the last entry looked at; where the next page begins.
+    pub(crate) last: Option<Seq>,
+    /// Whether there is a next page.
+    pub(crate) has_more: bool,
+}
+
+/// At most `limit` messages after `after`, oldest first (RLY-4). What is shown counts as handed out from now on, and stays.
+pub(crate) fn read(
+    state: &State,
+    agent: &Arc<Agent>,
+    after: Option<Seq>,
+    limit: usize,
+    method: &str,
+) -> Result<Page, Problem> {
+    let hallway = &state.parts.hallway;
+    let mut entries = hallway.pending(agent, after, limit + 1)?;
+    let has_more = entries.len() > limit;
+    entries.truncate(limit);
+    let fresh: Vec<Seq> = entries.iter().filter(|entry| !entry.handed_out).map(|entry| entry.seq).collect();
+    if !fresh.is_empty() {
+        let (hallway, agent) = (hallway.clone(), agent.clone());
+        // Bookkeeping for the mailbox's limit: nobody waits for it.
+        state.parts.tasks.spawn(async move {
+            if let Err(error) = hallway.handed_out(&agent, fresh).await {
+                tracing::warn!(%error, "messages were handed out, but that could not be noted");
+            }
+        });
+    }
+    let mail = entries.iter().filter_map(|entry| hallway.render(entry, method)).collect();
+    Ok(Page { mail, last: entries.last().map(|entry| entry.seq), has_more })
+}
+
+/// Removes messages; says how many there were. On disk when this returns.
+pub(crate) async fn acknowledge(state: &State, agent: &Agent, ids: Vec<MessageId>) -> Result<usize, Problem> {
+    Ok(state.parts.hallway.acknowledge(agent, ids).await?.len())
+}
+
+/// An id as a client wrote it. What could be one but is not is unknown; what could not be one is refused.
+pub(crate) fn id_of(text: &str) -> Result<MessageId, Problem> {
+    MessageId::parse(text).map_err(|error| {
+        let harmless = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        if harmless && text.len() <= 128 { unknown() } else { Problem::invalid("id", error.to_string()) }
+    })
+}
+
+/// 404 of RLY-9: the same for ids that never were, are gone, or are another agent's.
+pub(crate) fn unknown() -> Problem {
+    Problem::not_found("no message with this id waits for you").field("id")
+}

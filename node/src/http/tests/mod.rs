@@ -1,0 +1,182 @@
+//! The doors over a store in memory: requests in process, WebSockets and the owner's socket over real ones.
+
+mod control;
+mod identity;
+mod input;
+mod limits;
+mod mail;
+mod socket;
+
+use crate::agents::Agents;
+use crate::agents::directory::Directory;
+use crate::clock::ManualClock;
+use crate::http::serve::Doors;
+use crate::http::state::{Parts, Peer, Shared, State};
+use crate::http::{Bound, Config, bind};
+use crate::message::Hallway;
+use crate::tasks::Tasks;
+use amesh_proto::address::Naming;
+use amesh_proto::canonical::Signable;
+use amesh_proto::key::AgentKey;
+use amesh_proto::message::Priority;
+use amesh_proto::node_id::NodeKey;
+use amesh_proto::sign::sign;
+use amesh_proto::time::UnixMillis;
+use amesh_store::Store;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A node's doors, and nothing outside them.
+struct Rig {
+    doors: Doors,
+    state: Shared,
+    data: tempfile::TempDir,
+}
+
+/// What came back.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Value,
+}
+
+/// A registered agent, as a client knows itself.
+struct Client {
+    address: String,
+    api_key: String,
+    key: AgentKey,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    fn with(config: Config) -> Self {
+        Self::build(config, None)
+    }
+
+    /// Doors with a real listener on loopback.
+    async fn listening(config: Config) -> (Self, std::net::SocketAddr) {
+        let config = Config { api: vec!["127.0.0.1:0".parse().unwrap()], ..config };
+        let bound = bind(&config).await.unwrap();
+        let address = bound.addresses()[0];
+        (Self::build(config, Some(bound)), address)
+    }
+
+    fn build(config: Config, bound: Option<Bound>) -> Self {
+        let clock = ManualClock::at(UnixMillis::from_secs(1_790_000_000));
+        let (store, _disk) = Store::in_memory(amesh_store::Config::default()).unwrap();
+        let naming = Naming::new("default", "aimaestro.local", "alpha").unwrap();
+        let directory = Directory::new(naming.clone(), NodeKey::from_seed(&[7; 32]).id());
+        let agents = Agents::load(Default::default(), store.clone(), clock.clone(), directory).unwrap();
+        let hallway = Hallway::new(
+            Default::default(),
+            store.clone(),
+            agents.clone(),
+            clock.clone(),
+            Tasks::new("hallway"),
+        );
+        let data = tempfile::tempdir().unwrap();
+        let parts = Parts {
+            agents,
+            hallway,
+            store,
+            mesh: None,
+            naming,
+            clock,
+            tasks: Tasks::new("doors"),
+            config,
+            data_dir: data.path().to_owned(),
+            stop_requested: Arc::default(),
+        };
+        let state = match bound {
+            Some(bound) => super::serve(bound, parts),
+            None => State::new(parts, Vec::new()),
+        };
+        Self { doors: Doors::new(state.clone()), state, data }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let peer = Peer {
+            remote: "127.0.0.1:50000".parse().unwrap(),
+            local: "127.0.0.1:23000".parse().unwrap(),
+            _place: None,
+        };
+        let response = self.doors.answer(peer, request).await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("not JSON: {bytes:?}"));
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+
+    async fn ask(&self, method: Method, path: &str, key: Option<&str>, body: Option<Value>) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost:23000");
+        if let Some(key) = key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        let body = match body {
+            Some(body) => {
+                request = request.header("content-type", "application/json");
+                Body::from(body.to_string())
+            }
+            None => Body::empty(),
+        };
+        self.send(request.body(body).unwrap()).await
+    }
+
+    async fn get(&self, path: &str, client: &Client) -> Answer {
+        self.ask(Method::GET, path, Some(&client.api_key), None).await
+    }
+
+    async fn post(&self, path: &str, client: &Client, body: Value) -> Answer {
+        self.ask(Method::POST, path, Some(&client.api_key), Some(body)).await
+    }
+
+    async fn delete(&self, path: &str, client: &Client) -> Answer {
+        self.ask(Method::DELETE, path, Some(&client.api_key), None).await
+    }
+
+    async fn register(&self, name: &str) -> Client {
+        let key = AgentKey::from_seed(&[name.len() as u8 ^ name.as_bytes()[0]; 32]);
+        let answer = self.ask(Method::POST, "/v1/register", None, Some(registration(name, &key))).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        let text = |member: &str| answer.body[member].as_str().unwrap().to_owned();
+        Client { address: text("address"), api_key: text("api_key"), key }
+    }
+}
+
+fn registration(name: &str, key: &AgentKey) -> Value {
+    json!({"name": name, "tenant": "default", "public_key": key.public().to_pem(), "key_algorithm": "Ed25519"})
+}
+
+impl Client {
+    /// A signed flat route request.
+    fn letter(&self, to: &Self, text: &str) -> Value {
+        let payload = json!({"type": "request", "message": text});
+        let text = payload.to_string();
+        let what = Signable {
+            from: &[&self.address],
+            to: &[&to.address],
+            subject: "hello",
+            priority: Priority::Normal,
+            in_reply_to: None,
+            payload: text.as_bytes(),
+        };
+        let signature = sign(&self.key, &what).unwrap();
+        json!({"to": to.address, "subject": "hello", "payload": payload, "signature": signature})
+    }
+}
+
+/// Waits for what must come, generously.
+async fn soon<T>(work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(20), work).await {
+        Ok(done) => done,
+        Err(_) => panic!("it did not happen within 20 s"),
+    }
+}

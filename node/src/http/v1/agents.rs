@@ -1,0 +1,166 @@
+//! `agents`: oneself, the others, and where an address leads (AMP 08 §Agent Management; AMP 02 §Resolution API).
+
+use crate::agents::Agent;
+use crate::agents::directory::{Listed, Resolution};
+use crate::http::auth::Caller;
+use crate::http::body::{self, Json, Segment};
+use crate::http::error::Problem;
+use crate::http::finish::to_the_end;
+use crate::http::page::{Query, cursor};
+use crate::http::state::{self, Shared};
+use amesh_proto::api::agents::{
+    AgentDeregistered, AgentEntry, AgentPage, AgentPatch, AgentSelf, AgentUpdated, DeliverySettings,
+    ResolvedAgent,
+};
+use amesh_proto::api::error::code;
+use amesh_proto::key::PublicKey;
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::Response;
+
+/// `GET /agents/me` (API-7)
+pub(crate) async fn me(State(state): State<Shared>, caller: Caller) -> Response {
+    let agent = &caller.agent;
+    let record = &agent.record;
+    caller.reply(Ok(axum::Json(AgentSelf {
+        address: agent.address.to_string(),
+        short_address: agent.short_address().to_string(),
+        agent_id: id_of(agent),
+        tenant: agent.address.tenant().to_owned(),
+        alias: record.alias.clone(),
+        delivery: DeliverySettings {
+            webhook_url: record.delivery.webhook_url.clone(),
+            webhook_secret: None,
+            prefer_websocket: Some(record.delivery.prefer_websocket),
+        },
+        fingerprint: agent.key.fingerprint(),
+        key_algorithm: agent.key.algorithm().as_str().to_owned(),
+        metadata: record
+            .metadata
+            .as_deref()
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default(),
+        registered_at: record.registered_at.to_rfc3339(),
+        last_seen_at: state.parts.agents.presence().last_seen(agent.no).map(|at| at.to_rfc3339()),
+    })))
+}
+
+/// `PATCH /agents/me` (REG-23)
+pub(crate) async fn update(
+    State(state): State<Shared>,
+    caller: Caller,
+    body: Result<Json<{ body::SMALL }>, Problem>,
+) -> Response {
+    let done = async {
+        let patch = AgentPatch::parse(&body?.0)?;
+        let (agents, agent) = (state.parts.agents.clone(), caller.agent.clone());
+        let changed =
+            to_the_end(&state.parts.tasks, async move { agents.update(&agent, patch).await }).await?;
+        Ok(AgentUpdated { updated: true, address: changed.address.to_string() })
+    };
+    caller.reply(done.await.map(axum::Json))
+}
+
+/// `DELETE /agents/me` (REG-24)
+pub(crate) async fn deregister(State(state): State<Shared>, caller: Caller) -> Response {
+    let (agents, agent) = (state.parts.agents.clone(), caller.agent.clone());
+    let gone = to_the_end(&state.parts.tasks, async move { agents.deregister(&agent).await }).await;
+    let shown = gone.map(|at| AgentDeregistered {
+        deregistered: true,
+        address: caller.agent.address.to_string(),
+        deregistered_at: at.to_rfc3339(),
+    });
+    caller.reply(shown.map(axum::Json).map_err(Problem::from))
+}
+
+/// `GET /agents` (API-8)
+pub(crate) async fn list(State(state): State<Shared>, caller: Caller, uri: Uri) -> Response {
+    caller.reply(page(&state, &caller.agent, &Query::parse(uri.query())).map(axum::Json))
+}
+
+fn page(state: &state::State, agent: &Agent, query: &Query<'_>) -> Result<AgentPage, Problem> {
+    let (limit, after) = (query.limit()?, query.cursor()?);
+    let tenant = agent.address.tenant();
+    if query.get("tenant").is_some_and(|wanted| !wanted.eq_ignore_ascii_case(tenant)) {
+        return Err(
+            Problem::new(code::FORBIDDEN, "you can list the agents of your own tenant only").field("tenant")
+        );
+    }
+    let search = query.get("search").map(str::to_lowercase);
+    let mut found = state.parts.agents.directory().list();
+    found.retain(|listed| listed.address.tenant() == tenant && matches(listed, search.as_deref()));
+    let total = found.len();
+    let mut rest = found
+        .into_iter()
+        .filter(|listed| after.as_deref().is_none_or(|after| listed.address.as_str() > after));
+    let agents: Vec<AgentEntry> = rest.by_ref().take(limit).map(|listed| entry(state, listed)).collect();
+    let has_more = rest.next().is_some();
+    let cursor = agents.last().filter(|_| has_more).map(|last| cursor(&last.address));
+    Ok(AgentPage { agents, total, cursor, has_more })
+}
+
+fn matches(listed: &Listed, search: Option<&str>) -> bool {
+    let alias = |text: &str| listed.alias.as_deref().is_some_and(|alias| alias.to_lowercase().contains(text));
+    search.is_none_or(|text| listed.address.as_str().contains(text) || alias(text))
+}
+
+fn entry(state: &state::State, listed: Listed) -> AgentEntry {
+    AgentEntry {
+        address: listed.address.to_string(),
+        alias: listed.alias,
+        online: listed.local.is_some_and(|no| state.parts.agents.presence().online(no)),
+        host: Some(listed.host),
+    }
+}
+
+/// `GET /agents/resolve/{address}`, `GET /agents/{address}` (API-10, A-22)
+pub(crate) async fn resolve(
+    State(state): State<Shared>,
+    caller: Caller,
+    address: Result<Segment, Problem>,
+) -> Response {
+    let found = address.and_then(|address| look_up(&state, &caller.agent, &address.0));
+    caller.reply(found.map(axum::Json))
+}
+
+fn look_up(state: &state::State, asking: &Agent, typed: &str) -> Result<ResolvedAgent, Problem> {
+    let directory = state.parts.agents.directory();
+    let expanded = directory.expand(typed, Some(&asking.address));
+    let address = expanded.map_err(|error| Problem::invalid("address", error.to_string()))?;
+    match directory.resolve(&address) {
+        Resolution::Local(agent) => Ok(ResolvedAgent {
+            alias: agent.record.alias.clone(),
+            online: state.parts.agents.presence().online(agent.no),
+            host: Some(directory.naming().host.clone()),
+            ..with_key(agent.address.to_string(), &agent.key)
+        }),
+        Resolution::Remote { host, entry, .. } => {
+            let key =
+                PublicKey::from_spki_der(&entry.public_key).map_err(|e| Problem::internal("resolve", &e))?;
+            Ok(ResolvedAgent {
+                alias: entry.alias.clone(),
+                host: Some(host),
+                ..with_key(entry.address.to_string(), &key)
+            })
+        }
+        Resolution::Unknown => {
+            Err(Problem::not_found(format!("there is no agent {address} here or on any host of this mesh"))
+                .field("address"))
+        }
+    }
+}
+
+fn with_key(address: String, key: &PublicKey) -> ResolvedAgent {
+    ResolvedAgent {
+        address,
+        public_key: key.to_pem(),
+        key_algorithm: key.algorithm().as_str().to_owned(),
+        fingerprint: key.fingerprint(),
+        ..ResolvedAgent::default()
+    }
+}
+
+/// The agent's id here (REG-8): its number in the store, which is never given twice.
+pub(crate) fn id_of(agent: &Agent) -> String {
+    format!("agt_{:08x}", agent.no.0)
+}

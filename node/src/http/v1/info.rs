@@ -1,0 +1,32 @@
+//! `GET /info` (API-4, API-14, RAT-6).
+
+use crate::http::state::{self, Peer, Shared};
+use amesh_proto::api::info::{Info, RateLimits};
+use axum::Json;
+use axum::extract::State;
+
+/// `GET /info`
+pub(crate) async fn info(State(state): State<Shared>, peer: Peer) -> Json<Info> {
+    let (name, profile) = state.profile(&peer);
+    Json(Info {
+        provider: state.parts.naming.provider.clone(),
+        version: "amp/0.1".to_owned(),
+        capabilities: capabilities(&state),
+        registration_modes: vec!["open".to_owned()],
+        rate_limits: RateLimits {
+            messages_per_minute: profile.route_per_minute,
+            api_requests_per_minute: profile.other_per_minute,
+            profile: name.to_owned(),
+        },
+        ..Info::default()
+    })
+}
+
+/// Only what is really on (API-14, A-77).
+pub(crate) fn capabilities(state: &state::State) -> Vec<String> {
+    let mut names = vec!["registration", "local-delivery", "relay-queue", "websockets"];
+    if state.parts.mesh.is_some() {
+        names.push("mesh-routing");
+    }
+    names.into_iter().map(str::to_owned).collect()
+}

@@ -1,0 +1,10 @@
+//! Version 1 of the API (AMP 08), one file per resource. Routed by `http::routes`.
+
+pub(super) mod agents;
+pub(super) mod health;
+pub(super) mod info;
+pub(super) mod messages;
+pub(super) mod pending;
+pub(super) mod register;
+pub(super) mod route;
+pub(super) mod ws;

@@ -1,0 +1,99 @@
+//! `messages/pending` and its aliases: fetch, acknowledge one, acknowledge many (AMP 05 §Relay Queue; RLY-3…9, RLY-13).
+
+use crate::agents::Agent;
+use crate::http::auth::{Caller, Pending};
+use crate::http::body::{self, Json, Segment};
+use crate::http::error::Problem;
+use crate::http::finish::to_the_end;
+use crate::http::mailbox;
+use crate::http::page::{Query, bad_cursor, cursor};
+use crate::http::state::{self, Shared};
+use amesh_proto::api::fields::BadBody;
+use amesh_proto::api::pending::{AckBatch, AckMany, AckOne, PendingPage};
+use amesh_proto::id::MessageId;
+use amesh_store::Seq;
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::Response;
+use std::sync::Arc;
+
+/// `GET /messages/pending`
+pub(crate) async fn list(State(state): State<Shared>, caller: Caller<Pending>, uri: Uri) -> Response {
+    caller.reply(page(&state, &caller.agent, &Query::parse(uri.query())).map(axum::Json))
+}
+
+fn page(state: &state::State, agent: &Arc<Agent>, query: &Query<'_>) -> Result<PendingPage, Problem> {
+    let limit = query.limit()?;
+    let (after, seen) = position(query)?;
+    let total = state.parts.hallway.pending_count(agent);
+    let page = mailbox::read(state, agent, after, limit, "relay")?;
+    let count = page.mail.len();
+    let last = page.last.filter(|_| page.has_more);
+    Ok(PendingPage {
+        count,
+        remaining: if page.has_more { total.saturating_sub(seen + count).max(1) } else { 0 },
+        total,
+        cursor: last.map(|seq| cursor(&format_args!("{}.{}", seq.0, seen + count))),
+        has_more: page.has_more,
+        messages: page.mail,
+    })
+}
+
+/// A cursor holds where the last page ended and how many messages were shown up to there.
+fn position(query: &Query<'_>) -> Result<(Option<Seq>, usize), Problem> {
+    let Some(text) = query.cursor()? else { return Ok((None, 0)) };
+    let parts = text.split_once('.').and_then(|(seq, seen)| Some((seq.parse().ok()?, seen.parse().ok()?)));
+    let (seq, seen): (u64, u32) = parts.ok_or_else(bad_cursor)?;
+    Ok((Some(Seq(seq)), seen as usize))
+}
+
+/// `DELETE /messages/pending/{id}`, `POST /inbox/{id}/ack`
+pub(crate) async fn acknowledge_one(
+    State(state): State<Shared>,
+    caller: Caller<Pending>,
+    id: Result<Segment, Problem>,
+) -> Response {
+    let done = async { one(state, &caller.agent, &id?.0).await }.await;
+    caller.reply(done.map(axum::Json))
+}
+
+/// `DELETE /messages/pending?id=…`
+pub(crate) async fn acknowledge_query(
+    State(state): State<Shared>,
+    caller: Caller<Pending>,
+    uri: Uri,
+) -> Response {
+    let query = Query::parse(uri.query());
+    let done = async {
+        let id = query.get("id").ok_or(BadBody::Missing("id"))?;
+        one(state, &caller.agent, id).await
+    };
+    caller.reply(done.await.map(axum::Json))
+}
+
+/// `POST /messages/pending/ack`, `POST /messages/pending`
+pub(crate) async fn acknowledge_batch(
+    State(state): State<Shared>,
+    caller: Caller<Pending>,
+    body: Result<Json<{ body::SMALL }>, Problem>,
+) -> Response {
+    let done = async {
+        let batch = AckBatch::parse(&body?.0)?;
+        // What is no id cannot be in the mailbox, and is simply not counted.
+        let ids: Vec<MessageId> = batch.ids.iter().filter_map(|id| MessageId::parse(id).ok()).collect();
+        Ok(AckMany { acknowledged: acknowledge(state, caller.agent.clone(), ids).await? })
+    };
+    caller.reply(done.await.map(axum::Json))
+}
+
+async fn one(state: Shared, agent: &Arc<Agent>, id: &str) -> Result<AckOne, Problem> {
+    match acknowledge(state, agent.clone(), vec![mailbox::id_of(id)?]).await? {
+        0 => Err(mailbox::unknown()),
+        _ => Ok(AckOne { acknowledged: true }),
+    }
+}
+
+async fn acknowledge(state: Shared, agent: Arc<Agent>, ids: Vec<MessageId>) -> Result<usize, Problem> {
+    let tasks = state.parts.tasks.clone();
+    to_the_end(&tasks, async move { mailbox::acknowledge(&state, &agent, ids).await }).await
+}

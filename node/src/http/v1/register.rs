@@ -1,0 +1,100 @@
+//! `POST /register` (AMP 03). Open to all on loopback, so the rate per source is judged before the body is read.
+
+use crate::agents::{Registered, Registrant};
+use crate::http::auth::bearer;
+use crate::http::body::{self, Json};
+use crate::http::error::Problem;
+use crate::http::finish::to_the_end;
+use crate::http::limit::Standing;
+use crate::http::owner;
+use crate::http::state::{self, Peer, Shared};
+use crate::http::well_known::{base, origin};
+use crate::message::Notice;
+use amesh_proto::api::register::{ProviderFace, RegisterRequest, RegisterResponse};
+use axum::extract::{FromRequestParts, OriginalUri, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+
+/// `POST /register`
+pub(crate) async fn register(
+    State(state): State<Shared>,
+    caller: Source,
+    body: Result<Json<{ body::SMALL }>, Problem>,
+) -> Response {
+    let answer = async { enter(&state, &caller, &body?.0).await }.await;
+    let mut response = answer.map(|answer| (StatusCode::CREATED, axum::Json(answer))).into_response();
+    if let Some(standing) = caller.standing {
+        standing.write(response.headers_mut());
+    }
+    response
+}
+
+async fn enter(state: &state::State, caller: &Source, body: &[u8]) -> Result<RegisterResponse, Problem> {
+    let request = RegisterRequest::parse(body)?;
+    if caller.api_key.as_deref().is_some_and(|key| key.starts_with("uk_")) {
+        return Err(Problem::unauthorized(
+            "this node issues no user keys; register with a tenant and no Authorization",
+        ));
+    }
+    let (remote, local) = (caller.peer.remote, caller.peer.local);
+    let own_user =
+        state.parts.tasks.spawn_blocking(move || owner::is_own_user(remote, local)).await.unwrap_or(false);
+    let (agents, hallway, api_key) =
+        (state.parts.agents.clone(), state.parts.hallway.clone(), caller.api_key.clone());
+    let registering = async move {
+        let by = Registrant { api_key: api_key.as_deref(), own_user };
+        let registered = agents.register(request, by).await?;
+        if registered.unproven {
+            let notice = Notice::Reregistered { by: format!("a program on this machine ({remote})") };
+            hallway.notify(&registered.agent, &notice).await?;
+        }
+        Ok::<_, Problem>(registered)
+    };
+    let registered = to_the_end(&state.parts.tasks, registering).await?;
+    Ok(shown(state, caller, registered))
+}
+
+fn shown(state: &state::State, caller: &Source, registered: Registered) -> RegisterResponse {
+    let agent = &registered.agent;
+    let endpoint = format!("{}{}", caller.origin, caller.base);
+    RegisterResponse {
+        address: agent.address.to_string(),
+        short_address: agent.short_address().to_string(),
+        local_name: agent.address.name().to_owned(),
+        agent_id: super::agents::id_of(agent),
+        tenant_id: format!("ten_{}", agent.address.tenant()),
+        tenant: agent.address.tenant().to_owned(),
+        api_key: registered.api_key,
+        provider: ProviderFace {
+            name: state.parts.naming.provider.clone(),
+            route_url: format!("{endpoint}/route"),
+            endpoint,
+        },
+        fingerprint: agent.key.fingerprint(),
+        registered_at: agent.record.registered_at.to_rfc3339(),
+    }
+}
+
+/// Where a registration comes from, and by which way.
+#[derive(Debug)]
+pub(crate) struct Source {
+    peer: Peer,
+    standing: Option<Standing>,
+    api_key: Option<String>,
+    origin: String,
+    base: &'static str,
+}
+
+impl FromRequestParts<Shared> for Source {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Problem> {
+        let peer = Peer::from_request_parts(parts, state).await?;
+        let standing = state.limits(&peer).registration(peer.remote.ip(), state.now())?;
+        let api_key = bearer(&parts.headers)?.map(str::to_owned);
+        let uri: &Uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
+        let (origin, base) = (origin(&peer, uri, &parts.headers), base(uri));
+        Ok(Self { peer, standing, api_key, origin, base })
+    }
+}

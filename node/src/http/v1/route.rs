@@ -1,0 +1,78 @@
+//! `POST /route` (AMP 05 §Route Request): one call into the hallway.
+
+use crate::agents::Agent;
+use crate::http::auth::{Caller, Route};
+use crate::http::body::{self, Json};
+use crate::http::error::Problem;
+use crate::http::finish::to_the_end;
+use crate::http::state::{self, Shared};
+use crate::message::{Accepted, Incoming, Status};
+use amesh_proto::api::route::{RouteRequest, RouteResponse};
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::response::Response;
+use std::sync::Arc;
+
+/// `POST /route`
+pub(crate) async fn route(
+    State(state): State<Shared>,
+    caller: Caller<Route>,
+    key: Result<IdempotencyKey, Problem>,
+    body: Result<Json<{ body::MESSAGE }>, Problem>,
+) -> Response {
+    let sent = async {
+        let (key, request) = (key?.0, RouteRequest::parse(&body?.0)?);
+        let tasks = state.parts.tasks.clone();
+        let agent = caller.agent.clone();
+        to_the_end(&tasks, async move { send(&state, &agent, key, request).await }).await
+    };
+    let answer = sent.await.map(|accepted| axum::Json(shown(&accepted)));
+    caller.reply(answer)
+}
+
+/// Sends for `agent`; the WebSocket frame `route` comes here too (WS-10). Nothing is awaited before the message is
+/// handed to the store: calls that are first polled in some order are committed in it.
+pub(crate) async fn send(
+    state: &state::State,
+    agent: &Arc<Agent>,
+    idempotency_key: Option<String>,
+    request: RouteRequest,
+) -> Result<Accepted, Problem> {
+    let incoming = Incoming::FromAgent { agent: agent.clone(), request: Box::new(request), idempotency_key };
+    Ok(state.parts.hallway.submit(incoming).await?)
+}
+
+/// What became of it so far (RTE-2).
+pub(crate) fn shown(accepted: &Accepted) -> RouteResponse {
+    let delivered = accepted.status == Status::Delivered;
+    RouteResponse {
+        id: accepted.id.to_string(),
+        status: accepted.status.as_str().to_owned(),
+        method: accepted.method.as_str().to_owned(),
+        basis: Some(accepted.basis.as_str().to_owned()),
+        delivered_at: accepted.delivered_at.map(|at| at.to_rfc3339()),
+        queued_at: (!delivered).then(|| accepted.queued_at.to_rfc3339()),
+        remote_host: accepted.remote_host.clone(),
+    }
+}
+
+/// The header `Idempotency-Key` (DESIGN §1.2).
+#[derive(Debug)]
+pub(crate) struct IdempotencyKey(Option<String>);
+
+impl FromRequestParts<Shared> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
+        match value.to_str() {
+            Ok(key) if !key.is_empty() && key.len() <= LONGEST => Ok(Self(Some(key.to_owned()))),
+            _ => Err(Problem::invalid(
+                "Idempotency-Key",
+                format!("expected 1 to {LONGEST} printable characters"),
+            )),
+        }
+    }
+}
+
+const LONGEST: usize = 255;

@@ -39,6 +39,8 @@ mod space;
 mod steady;
 mod store;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod tickets;
 mod trees;
 mod txn;

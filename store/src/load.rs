@@ -24,6 +24,8 @@ struct Mark {
     format: u32,
     generation: u64,
     seq: u64,
+    /// Length of the database file, which never shrinks.
+    length: u64,
 }
 
 /// Opens the store in `dir`, or makes one there.
@@ -81,8 +83,8 @@ fn look(dir: &Path) -> Result<Option<Mark>, OpenError> {
     if mark.format > FORMAT {
         return Err(OpenError::Newer { dir: dir.to_owned(), found: mark.format, known: FORMAT });
     }
-    if database == 0 {
-        return Err(damaged("its database file is missing or empty"));
+    if database < mark.length.max(1) {
+        return Err(damaged("its database file is missing or was cut off"));
     }
     Ok(Some(mark))
 }
@@ -163,7 +165,8 @@ pub(crate) fn write_mark(shared: &Shared, seq: u64) {
 }
 
 pub(crate) fn put_mark(dir: &Path, generation: u64, seq: u64) -> std::io::Result<()> {
-    let mark = Mark { format: FORMAT, generation, seq };
+    let length = std::fs::metadata(dir.join(FILE))?.len();
+    let mark = Mark { format: FORMAT, generation, seq, length };
     let mut bytes = postcard::to_stdvec(&mark).map_err(std::io::Error::other)?;
     bytes.extend_from_slice(&crate::key::short_hash::<8>(&[&bytes]));
     blob::write_file(dir, &dir.join(MARK), &bytes)?;

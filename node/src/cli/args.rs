@@ -89,32 +89,32 @@ pub enum Command {
     Man(ManArgs),
 }
 
-/// `amesh up`.
+/// `amesh up`. Every other setting is in the file of `--config`, or in a variable `AMESH_<SETTING>`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct UpArgs {
     /// Read settings from this TOML file.
     #[arg(long, env = "AMESH_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// This machine's name in the mesh [default: the hostname].
-    #[arg(long, env = "AMESH_HOST", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     pub host: Option<String>,
     /// The organization (tenant) of agents here [default: default].
-    #[arg(long, env = "AMESH_ORG", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     pub org: Option<String>,
     /// The provider domain of agents here [default: aimaestro.local].
-    #[arg(long, env = "AMESH_PROVIDER", value_name = "DOMAIN")]
+    #[arg(long, value_name = "DOMAIN")]
     pub provider: Option<String>,
     /// Where agents connect; may be given more than once [default: 127.0.0.1:23000 and [::1]:23000].
     #[arg(long, env = "AMESH_API", value_name = "ADDR:PORT", value_delimiter = ',')]
     pub api: Vec<SocketAddr>,
     /// Where other nodes connect, UDP [default: 0.0.0.0:23001].
-    #[arg(long, env = "AMESH_MESH", value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT")]
     pub mesh: Option<SocketAddr>,
     /// Another node to look for; may be given more than once.
-    #[arg(long, env = "AMESH_PEER", value_name = "HOST:PORT", value_delimiter = ',')]
+    #[arg(long, env = "AMESH_PEERS", value_name = "HOST:PORT", value_delimiter = ',')]
     pub peer: Vec<String>,
     /// Do not announce or look for nodes by multicast.
-    #[arg(long, env = "AMESH_NO_MDNS")]
+    #[arg(long)]
     pub no_mdns: bool,
     /// Join this mesh first, by a ticket of `amesh invite` (`-` reads it from standard input).
     #[arg(long, env = "AMESH_JOIN", value_name = "TICKET")]

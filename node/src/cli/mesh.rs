@@ -31,10 +31,7 @@ pub(super) async fn join(ctx: &Context, args: &JoinArgs) -> anyhow::Result<()> {
     if !joined.joined {
         ctx.out.note(&clashes(&joined));
         if !super::ask::agreed(ctx, "Join although these names will be held by the other host?")? {
-            return Err(Trouble::new("name_clash", "not joined: agents on both sides have the same names")
-                .because(clashes(&joined))
-                .mend(ctx.command("join TICKET --yes"))
-                .into());
+            return Err(clash_trouble(ctx, &joined).into());
         }
         request.confirm = true;
         joined = control.join(&request).await.map_err(Trouble::from)?;
@@ -89,6 +86,19 @@ fn row(peer: &Peer) -> [String; 6] {
     ]
 }
 
+/// The mesh was not joined because names would change hands.
+pub(super) fn clash_trouble(ctx: &Context, joined: &Joined) -> Trouble {
+    Trouble::new("name_clash", "not joined: agents on both sides have the same names")
+        .because(clashes(joined))
+        .mend(ctx.command("join TICKET --yes"))
+}
+
+/// The ticket of `up --join`; `-` reads standard input.
+pub(super) fn ticket_of(ctx: &Context, word: &str) -> Result<String, Trouble> {
+    let args = JoinArgs { ticket: Some(word.to_owned()), file: None, leave: false, yes: false };
+    ticket(ctx, &args, &mut std::io::stdin().lock())
+}
+
 /// The ticket from the argument, a file, or standard input.
 fn ticket(ctx: &Context, args: &JoinArgs, stdin: &mut impl Read) -> Result<String, Trouble> {
     let mut text = String::new();
@@ -130,4 +140,60 @@ fn clashes(joined: &Joined) -> String {
         format!("{} is held by {}, not by {}: {}", clash.address, clash.holder, clash.loser, clash.mend)
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Global;
+    use amesh_proto::member::MeshId;
+    use amesh_proto::ticket::{Ticket, Token};
+    use amesh_proto::time::UnixMillis;
+
+    fn a_ticket() -> String {
+        let ticket = Ticket {
+            mesh: MeshId([1; 16]),
+            inviter: amesh_proto::node_id::NodeId::from_bytes([2; 32]),
+            addresses: vec!["10.0.0.1:23001".parse().unwrap()],
+            token: Token([3; 24]),
+            expires_at: UnixMillis(u64::MAX / 2),
+        };
+        ticket.to_string()
+    }
+
+    fn asked(ticket: Option<&str>, stdin: &str) -> Result<String, Trouble> {
+        let args = JoinArgs { ticket: ticket.map(str::to_owned), file: None, leave: false, yes: false };
+        super::ticket(&Context::new(Global::default()), &args, &mut stdin.as_bytes())
+    }
+
+    #[test]
+    fn a_ticket_comes_from_the_argument_or_from_standard_input_however_it_was_wrapped() {
+        let ticket = a_ticket();
+        let (first, second) = ticket.split_at(20);
+        assert_eq!(asked(Some(&ticket), "").unwrap(), ticket);
+        assert_eq!(asked(Some("-"), &format!("{first}\n  {second}\n")).unwrap(), ticket);
+        assert_eq!(asked(None, &ticket).unwrap(), ticket);
+    }
+
+    #[test]
+    fn a_ticket_comes_from_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), a_ticket()).unwrap();
+        let args = JoinArgs { ticket: None, file: Some(file.path().to_owned()), leave: false, yes: false };
+        let ctx = Context::new(Global::default());
+        assert_eq!(super::ticket(&ctx, &args, &mut std::io::empty()).unwrap(), a_ticket());
+    }
+
+    #[test]
+    fn an_edited_ticket_is_recognised_before_anybody_is_dialled() {
+        let ticket = a_ticket();
+        let last = ticket.chars().last().unwrap();
+        let edited = format!("{}{}", &ticket[..ticket.len() - 1], if last == 'a' { 'b' } else { 'a' });
+        for bad in [edited.as_str(), &ticket[..ticket.len() - 4], "hello"] {
+            let trouble = asked(Some(bad), "").unwrap_err();
+            assert_eq!(trouble.code, "bad_ticket", "{bad}");
+            assert!(trouble.mend.unwrap().starts_with("amesh invite"));
+        }
+        assert!(asked(None, " \n").unwrap_err().usage, "no ticket at all is a usage error");
+    }
 }

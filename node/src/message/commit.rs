@@ -6,12 +6,17 @@ use super::Prepared;
 use super::accept::{Draft, Source};
 use super::error::{Full, Refusal};
 use super::plan::Plan;
+use crate::tasks::Tasks;
 use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
 use amesh_proto::message::Mail;
 use amesh_proto::time::UnixMillis;
-use amesh_store::{AgentNo, CommitOutcome, Destination, NewMail, Origin, Seq, StoreError, Target};
+use amesh_store::{AgentNo, CommitOutcome, Destination, Durable, NewMail, Origin, Seq, StoreError, Target};
 use sha2::{Digest, Sha256};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::runtime::Handle;
 
 /// A message that is on disk.
 #[derive(Debug, Clone)]
@@ -41,6 +46,71 @@ pub(super) struct Facts {
     to: Address,
     sender: Option<AgentNo>,
     place: Place,
+}
+
+/// A message on its way to the disk. Dropping this does not stop it.
+pub struct Committing {
+    under_way: Option<UnderWay>,
+    tasks: Tasks,
+}
+
+struct UnderWay {
+    durable: Durable<CommitOutcome>,
+    facts: Facts,
+    wake: Box<dyn FnOnce(&Written) + Send>,
+}
+
+impl Committing {
+    pub(super) fn new(
+        durable: Durable<CommitOutcome>,
+        facts: Facts,
+        tasks: Tasks,
+        wake: impl FnOnce(&Written) + Send + 'static,
+    ) -> Self {
+        Self { under_way: Some(UnderWay { durable, facts, wake: Box::new(wake) }), tasks }
+    }
+}
+
+impl Future for Committing {
+    type Output = Result<Written, Refusal>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(under_way) = &mut self.under_way else { return Poll::Pending };
+        let Poll::Ready(answer) = Pin::new(&mut under_way.durable).poll(context) else {
+            return Poll::Pending;
+        };
+        let Some(done) = self.under_way.take() else { return Poll::Pending };
+        Poll::Ready(done.finish(answer))
+    }
+}
+
+impl UnderWay {
+    fn finish(self, answer: Result<CommitOutcome, StoreError>) -> Result<Written, Refusal> {
+        let written = outcome(self.facts, answer)?;
+        (self.wake)(&written);
+        Ok(written)
+    }
+}
+
+impl Drop for Committing {
+    fn drop(&mut self) {
+        // Without a runtime the node is going down; carriers and sockets read what is on disk when it starts again.
+        if let Some(mut under_way) = self.under_way.take()
+            && Handle::try_current().is_ok()
+        {
+            self.tasks.spawn(async move {
+                let answer = (&mut under_way.durable).await;
+                // The caller is gone: there is nobody to tell a refusal to.
+                drop(under_way.finish(answer));
+            });
+        }
+    }
+}
+
+impl std::fmt::Debug for Committing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Committing").finish_non_exhaustive()
+    }
 }
 
 /// A message that has passed every check, as the store wants it.
@@ -86,7 +156,7 @@ impl Facts {
 }
 
 /// What the store's answer means for the sender.
-pub(super) fn outcome(facts: Facts, answer: Result<CommitOutcome, StoreError>) -> Result<Written, Refusal> {
+fn outcome(facts: Facts, answer: Result<CommitOutcome, StoreError>) -> Result<Written, Refusal> {
     let Facts { id, to, sender, place } = facts;
     let answer = answer.map_err(|error| match error {
         StoreError::Busy => Refusal::Full(Full::Writer),

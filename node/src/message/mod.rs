@@ -26,6 +26,7 @@ mod status;
 mod tests;
 mod verify;
 
+pub use commit::{Committing, Written};
 pub use deliver::carrier::Carrier;
 pub use deliver::inbox::MailSignal;
 pub use error::{Full, Refusal, SignatureFault};
@@ -39,12 +40,10 @@ use crate::tasks::Tasks;
 use accept::Circumstances;
 use amesh_proto::id::MessageId;
 use amesh_store::{Destination, NewMail, Store};
-use commit::Written;
 use deliver::Deliver;
 use faults::Faults;
 use plan::{Plan, Question};
 use serde::{Deserialize, Serialize};
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -189,20 +188,15 @@ impl Hallway {
     }
 
     /// Step 4. The change is handed to the store's writer before this returns, so calls are committed in call order;
-    /// the future resolves when the mail is on disk and whoever serves it next has been woken.
-    pub fn commit(
-        &self,
-        prepared: Prepared,
-    ) -> impl Future<Output = Result<Written, Refusal>> + Send + use<> {
-        let inner = self.inner.clone();
+    /// the future resolves when the mail is on disk and whoever serves it next has been woken. Both happen even if
+    /// nobody waits for it: a caller that hangs up must not leave mail that no one knows of.
+    #[must_use]
+    pub fn commit(&self, prepared: Prepared) -> Committing {
         let Prepared { mail, plan } = prepared;
         let facts = commit::Facts::of(&mail, plan);
-        let durable = inner.store.commit_mail(mail);
-        async move {
-            let written = commit::outcome(facts, durable.await)?;
-            inner.deliver.wake(&written);
-            Ok(written)
-        }
+        let durable = self.inner.store.commit_mail(mail);
+        let inner = self.inner.clone();
+        Committing::new(durable, facts, self.inner.tasks.clone(), move |written| inner.deliver.wake(written))
     }
 
     /// The agents this hallway serves.

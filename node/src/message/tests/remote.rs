@@ -1,7 +1,7 @@
 //! Mail to agents of other hosts: into the outbox, and what carriers report of it.
 
 use super::house::*;
-use crate::message::{Basis, Config, Method, Refusal, Settled, SignatureFault, Status};
+use crate::message::{Basis, Config, Incoming, Method, Refusal, Settled, SignatureFault, Status};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -145,4 +145,23 @@ async fn recipients_nobody_knows_are_refused_by_kind() {
     assert_eq!(refused("nobody").await, "not_found");
     assert_eq!(refused("x@acme.crabmail.ai").await, "external_provider");
     assert_eq!(refused("x@acme.other.internal").await, "not_found");
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_leaves_no_mail_that_its_carrier_does_not_know_of() {
+    let house = House::new();
+    let alice = house.agent("alice").await;
+    house.peer(&["bob"]);
+    let request = Box::new(signed("alice", "bob", "hi"));
+    let prepared =
+        house.hallway.prepare(Incoming::FromAgent { agent: alice, request, idempotency_key: None }).unwrap();
+    drop(house.hallway.commit(prepared));
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while house.carrier.woken.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(house.outbox().len(), 1);
 }

@@ -182,8 +182,27 @@ pub enum PeersAction {
 /// `amesh agents`.
 #[derive(Debug, Args)]
 pub struct AgentsArgs {
+    /// What to do with them; nothing lists them.
+    #[command(subcommand)]
+    pub action: Option<AgentsAction>,
     /// Only agents whose name or address contains this.
+    #[arg(long, short, value_name = "TEXT")]
     pub search: Option<String>,
+}
+
+/// What `amesh agents` can do.
+#[derive(Debug, Subcommand)]
+pub enum AgentsAction {
+    /// List them.
+    List,
+    /// Accept the key that an agent has now in the place of the one it was first seen with.
+    Trust {
+        /// The agent's address.
+        address: String,
+        /// Do not ask.
+        #[arg(long, short)]
+        force: bool,
+    },
 }
 
 /// `amesh logs`.

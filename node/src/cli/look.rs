@@ -1,11 +1,25 @@
-//! `amesh agents` and `amesh queue list`: what the node knows, as tables.
+//! `amesh agents` and `amesh queue list`: what the node knows, as tables; and `amesh agents trust`.
 
-use super::args::{AgentsArgs, QueueAction, QueueArgs};
+use super::args::{AgentsAction, AgentsArgs, QueueAction, QueueArgs};
 use super::context::Context;
 use super::output::Trouble;
+use super::session::Session;
 use super::table::{shown, table};
+use crate::client::known_keys::KnownKeys;
+use amesh_proto::key::PublicKey;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Trusted {
+    address: String,
+    fingerprint: String,
+    was: Option<String>,
+}
 
 pub(super) async fn agents(ctx: &Context, args: &AgentsArgs) -> anyhow::Result<()> {
+    if let Some(AgentsAction::Trust { address, force }) = &args.action {
+        return trust(ctx, address, *force).await;
+    }
     let mut known = ctx.control()?.agents().await.map_err(Trouble::from)?;
     if let Some(search) = args.search.as_deref().map(str::to_lowercase) {
         known.agents.retain(|agent| {
@@ -62,4 +76,31 @@ pub(super) async fn queue(ctx: &Context, args: &QueueArgs) -> anyhow::Result<()>
         let more = if left > 0 { format!("\n… and {left} more") } else { String::new() };
         table(["FOR", "ID", "FROM", "TO", "SINCE", "NEXT TRY"], &rows) + &more
     })
+}
+
+/// Takes the key that the node knows for an agent now: the way on after its key has changed.
+async fn trust(ctx: &Context, typed: &str, force: bool) -> anyhow::Result<()> {
+    let session = Session::open(ctx).await?;
+    let address = super::send::recipient(&session, typed)?;
+    let resolved = session.api.resolve(address.as_str()).await.map_err(Trouble::from)?;
+    let key = PublicKey::parse_any(&resolved.public_key).map_err(|error| {
+        Trouble::new("bad_key", format!("the key of {address} cannot be used")).because(error)
+    })?;
+    let mut known = KnownKeys::load(&session.identity.home).map_err(Trouble::from)?;
+    let was = known.of(address.as_str()).map(|key| key.fingerprint());
+    let trusted = Trusted { address: address.to_string(), fingerprint: key.fingerprint(), was };
+    if let Some(was) = trusted.was.as_ref().filter(|was| **was != trusted.fingerprint) {
+        ctx.out.note(&format!("{address} was known by {was}; now it has {}", trusted.fingerprint));
+        if !force && !super::ask::agreed(ctx, "Believe the new key?")? {
+            return Err(Trouble::usage("nothing was changed")
+                .because(
+                    "compare the fingerprint with the agent's owner first: amesh identity shows it there",
+                )
+                .mend(ctx.command(&format!("agents trust {address} --force")))
+                .into());
+        }
+    }
+    known.replace(address.as_str(), &key, ctx.now());
+    known.save().map_err(Trouble::from)?;
+    ctx.out.show(&trusted, || format!("{} is known by {}", trusted.address, trusted.fingerprint))
 }

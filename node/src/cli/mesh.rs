@@ -181,7 +181,7 @@ mod tests {
         std::fs::write(file.path(), a_ticket()).unwrap();
         let args = JoinArgs { ticket: None, file: Some(file.path().to_owned()), leave: false, yes: false };
         let ctx = Context::new(Global::default());
-        assert_eq!(super::ticket(&ctx, &args, &mut std::io::empty()).unwrap(), a_ticket());
+        assert_eq!(ticket(&ctx, &args, &mut std::io::empty()).unwrap(), a_ticket());
     }
 
     #[test]

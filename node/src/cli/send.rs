@@ -149,7 +149,7 @@ fn through(session: Session, to: &Address) -> Result<(Session, bool), Trouble> {
 }
 
 /// The full address that was meant; it is what gets signed.
-fn recipient(session: &Session, typed: &str) -> Result<Address, Trouble> {
+pub(super) fn recipient(session: &Session, typed: &str) -> Result<Address, Trouble> {
     let registration = &session.registration;
     let wrong = |error: amesh_proto::address::AddressError| {
         Trouble::usage(format!("{typed:?} is no address"))

@@ -17,6 +17,8 @@ use serde_json::value::RawValue;
 /// A message with its judgement.
 #[derive(Debug, Clone)]
 pub struct Judged {
+    /// Who claims to have written it.
+    pub from: String,
     /// How far it is to be trusted.
     pub trust: Trust,
     /// The signature was verified here and now.
@@ -166,7 +168,7 @@ impl Claims<'_> {
         let wrapped = wrapped.and_then(|bytes| RawValue::from_string(String::from_utf8(bytes).ok()?).ok());
         // What cannot be wrapped has no text; it is still shown as untrusted.
         let payload = wrapped.unwrap_or_else(|| original.clone());
-        Judged { trust, verified, problem, payload, original, key }
+        Judged { from: from_text, trust, verified, problem, payload, original, key }
     }
 
     /// The sender's key if everything is in order with it, and what is wrong otherwise.

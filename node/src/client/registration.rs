@@ -99,6 +99,9 @@ impl Registration {
                 all.push(Self::read(path)?);
             }
         }
+        if all.is_empty() {
+            all.extend(Self::legacy(home)?);
+        }
         all.sort_by(|a, b| a.provider.cmp(&b.provider));
         Ok(all)
     }
@@ -144,11 +147,20 @@ impl Registration {
         Ok(disk::write_whole(&path, text.as_bytes(), PRIVATE)?)
     }
 
+    /// Older clients kept the API key in `identity.json` (A-32).
+    fn legacy(home: &AgentHome) -> Result<Option<Self>, DiskError> {
+        let text = disk::read_text(&home.dir().join("identity.json"))?;
+        Ok(text.and_then(|text| Self::parse(&text, "")).filter(|one| !one.provider.is_empty()))
+    }
+
     fn read(path: PathBuf) -> Result<Self, RegistrationError> {
         let text = disk::read_text(&path)?.unwrap_or_default();
-        let Ok(file) = serde_json::from_str::<Map<String, Value>>(&text) else {
-            return Err(RegistrationError::Unreadable(path));
-        };
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Self::parse(&text, &name).ok_or(RegistrationError::Unreadable(path))
+    }
+
+    fn parse(text: &str, provider_by_name: &str) -> Option<Self> {
+        let file: Map<String, Value> = serde_json::from_str(text).ok()?;
         let [
             provider,
             api_url,
@@ -167,11 +179,10 @@ impl Registration {
             texts.map(str::to_owned).find(|text| !text.is_empty()).unwrap_or_default()
         });
         if api_url.is_empty() || api_key.is_empty() || address.is_empty() {
-            return Err(RegistrationError::Unreadable(path));
+            return None;
         }
-        let by_name = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self {
-            provider: if provider.is_empty() { by_name() } else { provider },
+        Some(Self {
+            provider: if provider.is_empty() { provider_by_name.to_owned() } else { provider },
             api_url,
             route_url,
             agent_name,
@@ -261,6 +272,17 @@ mod tests {
         let all = Registration::all(&home).unwrap();
         let keys: Vec<_> = all.iter().map(|one| (one.api_key.as_str(), one.agent_id.as_str())).collect();
         assert_eq!(keys, [("k1", "1"), ("k2", "2")]);
+    }
+
+    #[test]
+    fn a_key_in_a_legacy_identity_is_found() {
+        let (dir, home) = home();
+        let text = r#"{"name":"a","provider":"p.example","api_url":"https://p.example/v1","address":"a@t.p.example",
+            "api_key":"k"}"#;
+        std::fs::write(dir.path().join("identity.json"), text).unwrap();
+        assert_eq!(Registration::all(&home).unwrap()[0].api_key, "k");
+        sample().save(&home).unwrap();
+        assert_eq!(Registration::all(&home).unwrap().len(), 1, "registrations win");
     }
 
     #[test]

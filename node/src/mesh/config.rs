@@ -1,6 +1,8 @@
 //! What the owner can set about the mesh. Read by `mod`; the file format is the node's `config`.
 
 use super::endpoint::Tuning;
+use super::error::StartError;
+use super::link::send::Window;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -41,6 +43,16 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The secret of a mesh that is open to everybody who has it.
+    pub(super) fn open_secret(&self) -> Result<Option<[u8; 32]>, StartError> {
+        let Some(text) = &self.secret else { return Ok(None) };
+        super::identity::parse_hex(text.as_bytes()).map(|secret| Some(*secret)).ok_or(StartError::Secret)
+    }
+
+    pub(super) fn window(&self) -> Window {
+        Window::default()
+    }
+
     pub(super) fn tuning(&self) -> Tuning {
         Tuning {
             keep_alive: Duration::from_secs(self.keep_alive_s.max(1)),

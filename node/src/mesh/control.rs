@@ -5,7 +5,6 @@ use super::error::MeshError;
 use super::join::{self, Answer};
 use super::membership::Membership;
 use super::peers::{Entry, LinkState, Stop};
-use super::shared::Shared;
 use amesh_proto::api::control::{Clash, Joined, MeshStatus, Peer, PeerRemoved, PeerState};
 use amesh_proto::member::list::MemberError;
 use amesh_proto::member::{Member, MeshId};
@@ -59,7 +58,12 @@ impl Mesh {
             .map_err(|error| MeshError::Refused { code: "bad_grant", why: error.to_string() })?;
         self.say_goodbye().await;
         self.replace(joined).await?;
-        shared.reached_for_now(&ticket.inviter, inviter_at);
+        // Even where it is an address of this very machine: the peer's task is about to dial it.
+        shared.peers.learn_address(&ticket.inviter, inviter_at);
+        shared.reached(&ticket.inviter, inviter_at);
+        if let Some(inviter) = shared.peers.handle(&ticket.inviter) {
+            inviter.tell(|news| news.life = true);
+        }
         let members = shared.membership().list().members().map(|member| member.host.clone()).collect();
         Ok(Joined { joined: true, mesh: ticket.mesh.to_string(), members, clashes: described(clashes) })
     }

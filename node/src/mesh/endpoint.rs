@@ -132,6 +132,19 @@ impl MeshEndpoint {
     }
 }
 
+#[cfg(test)]
+impl MeshEndpoint {
+    /// From now on nothing that is sent leaves and nothing comes in: what open links say at their end is lost.
+    pub(crate) fn vanish(&self) {
+        // A socket of the other address family cannot send where the links lead.
+        // Twice, since quinn goes on listening at the one before.
+        for _ in 0..2 {
+            let deaf = std::net::UdpSocket::bind((std::net::Ipv6Addr::LOCALHOST, 0)).unwrap();
+            self.endpoint.rebind(deaf).unwrap();
+        }
+    }
+}
+
 /// Why a connection is closed, as the far end reads it. Strangers and removed members learn only `Refused`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CloseCode {

@@ -121,8 +121,8 @@ impl FrameWriter {
     }
 
     /// Waits until there is room for one more chunk. Safe to cancel.
-    pub(crate) async fn room(&self) -> Result<Room<'_>, StreamError> {
-        self.queue.reserve().await.map(Room).map_err(|_| StreamError::WriterGone)
+    pub(crate) async fn room(&self) -> Result<Room, StreamError> {
+        self.queue.clone().reserve_owned().await.map(Room).map_err(|_| StreamError::WriterGone)
     }
 
     /// Writes what was handed in, ends the stream, and waits until the other node has it all.
@@ -145,9 +145,9 @@ impl FrameWriter {
 
 /// A place in the write queue.
 #[derive(Debug)]
-pub(crate) struct Room<'a>(mpsc::Permit<'a, Bytes>);
+pub(crate) struct Room(mpsc::OwnedPermit<Bytes>);
 
-impl Room<'_> {
+impl Room {
     pub(crate) fn send(self, frames: &[Frame]) -> Result<(), StreamError> {
         let chunk = encode(frames)?;
         if !chunk.is_empty() {

@@ -6,7 +6,7 @@
 
 use super::endpoint::{self, CloseCode};
 use super::frames::{FrameReader, FrameWriter, StreamError};
-use super::membership::{About, Admitted, RefuseReason};
+use super::membership::{Admitted, RefuseReason};
 use super::shared::Shared;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::wire::{Frame, Greeting, Refuse, RefuseCode};
@@ -93,7 +93,7 @@ pub(crate) async fn dial(
         let (send, recv) = connection.open_bi().await?;
         let (mut reader, writer) = (FrameReader::new(recv), FrameWriter::new(send, &shared.tasks));
         let hello = shared.membership().hello(&node, &binding);
-        writer.send(&[Frame::Hello(Box::new(hello))]).await?;
+        writer.send(&[Frame::Hello(hello)]).await?;
         let ack = match reader.next().await? {
             Frame::HelloAck(ack) => *ack,
             Frame::Refuse(Refuse { code }) => return Err(GreetError::Refused(code)),

@@ -35,7 +35,7 @@ impl Identity {
         files::private_dir(data_dir)?;
         let path = data_dir.join(KEY_FILE);
         if let Some(content) = files::read_private(&path)?.map(Zeroizing::new) {
-            let seed = parse_seed(&content).ok_or(IdentityError::Malformed(path))?;
+            let seed = parse_hex(&content).ok_or(IdentityError::Malformed(path))?;
             return Ok(Self::from_seed(&seed));
         }
         let seed = Zeroizing::new(rand::random::<[u8; 32]>());
@@ -77,7 +77,8 @@ impl Identity {
     }
 }
 
-fn parse_seed(content: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+/// 64 hex digits, with white space around them.
+pub(super) fn parse_hex(content: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
     let text = content.trim_ascii();
     if text.len() != 64 {
         return None;

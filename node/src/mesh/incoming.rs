@@ -49,7 +49,7 @@ impl Incoming {
     /// A message came. Call [`Self::launch`] after the last of a batch.
     pub(super) fn arrived(&mut self, frame: MailFrame, now: Duration) {
         let (seq, stamp, roster_version, size) = (frame.outbox_seq, frame.lane, frame.roster_version, frame.size());
-        let mail = match frame.into_mail(self.shared.clock.now()) {
+        let mail = match frame.into_mail(&[&self.shared.directory().naming().provider], self.shared.clock.now()) {
             Ok(mail) => mail,
             Err(error) => {
                 tracing::info!(peer = %self.peer, %error, "refused");

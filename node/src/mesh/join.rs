@@ -108,7 +108,7 @@ async fn admit(
 fn clashes(shared: &Shared, agents: &[String]) -> Vec<String> {
     let directory = shared.directory();
     let taken = |name: &&String| {
-        let Ok(address) = Address::try_from((*name).clone()) else { return false };
+        let Ok(address) = Address::parse(name, &[&directory.naming().provider]) else { return false };
         directory.local_agent(&address).is_some() || directory.listed_elsewhere(&address).is_some()
     };
     agents.iter().filter(taken).cloned().collect()

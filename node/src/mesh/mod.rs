@@ -1,15 +1,40 @@
 //! The carrier between nodes of one mesh: who is a member, links between members, mail over them (DESIGN §3).
 //! Built by `node`, asked by the control socket.
+//!
+//! State machines without I/O: `membership`, `proof`, `link`, `roster`, `pace`, `boots`. The shell that drives them:
+//! `accept`, `dial` and `seeds` make connections, `greet` makes links of them, one `peer` task per member keeps one
+//! link and its `session`, `incoming` and `outgoing` carry mail between it, the hallway and the store.
 
+mod accept;
+mod boots;
+mod carrier;
 mod config;
+mod control;
+mod dial;
 mod endpoint;
 mod error;
 mod files;
+mod frames;
+mod greet;
 mod identity;
+mod incoming;
+mod join;
 mod link;
+mod lookout;
 mod membership;
+mod outgoing;
+mod pace;
+mod peer;
+mod peers;
+mod persist;
 mod proof;
 mod roster;
+mod rosters;
+mod seeds;
+mod session;
+mod shared;
+#[cfg(test)]
+mod tests;
 
 pub use config::Config;
 pub use endpoint::EndpointError;
@@ -17,92 +42,175 @@ pub use error::{MeshError, StartError};
 pub use files::{FileError, private_dir};
 pub use identity::{Identity, IdentityError};
 
-use amesh_proto::api::control;
+use crate::clock::SharedClock;
+use crate::message::Hallway;
+use crate::tasks::{StillRunning, Tasks};
+use amesh_discovery::finder::Event;
+use amesh_discovery::manager::Manager;
+use amesh_proto::member::{MeshId, is_host_label};
 use amesh_proto::node_id::NodeId;
-use amesh_proto::ticket::Ticket;
+use amesh_proto::time::UnixMillis;
+use amesh_store::Store;
+use carrier::MeshCarrier;
+use endpoint::MeshEndpoint;
+use membership::Membership;
+use peers::Stop;
+use persist::Persist;
+use shared::Shared;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// This node's part in its mesh. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Mesh {
-    node: NodeId,
-    listen: SocketAddr,
+    shared: Arc<Shared>,
+    /// Join, leave and the like take turns.
+    changing: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// What the mesh is built from.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where the mesh file lies; nowhere, for tests.
+    pub data_dir: Option<PathBuf>,
+    /// The node key.
+    pub identity: Identity,
+    /// The store; the one that the hallway writes to.
+    pub store: Store,
+    /// The hallway. The mesh adds itself as a carrier.
+    pub hallway: Hallway,
+    /// The clock.
+    pub clock: SharedClock,
+    /// The mesh's own group of tasks: it is shut down with it.
+    pub tasks: Tasks,
+    /// Who is out there, and its news.
+    pub discovery: Option<(Arc<Manager>, mpsc::Receiver<Event>)>,
 }
 
 impl Mesh {
+    /// Listens, and links with every member. A node without a mesh founds one.
+    ///
+    /// # Errors
+    /// When the port, the mesh file or the store cannot be used.
+    pub async fn start(config: Config, parts: Parts) -> Result<Self, StartError> {
+        let Parts { data_dir, identity, store, hallway, clock, tasks, discovery } = parts;
+        let host = hallway.agents().directory().naming().host.clone();
+        if !is_host_label(&host) {
+            return Err(StartError::HostLabel(host));
+        }
+        let persist = Persist::in_dir(data_dir.as_deref());
+        let membership = begin(&config, &identity, &host, &persist, clock.now())?;
+        let endpoint = MeshEndpoint::bind(config.listen, &identity, &config.tuning())?;
+        let (lookout, events) = discovery.unzip();
+        let shared = Arc::new(Shared {
+            config,
+            identity,
+            endpoint,
+            store,
+            hallway,
+            clock,
+            tasks,
+            lookout,
+            peers: peers::PeerTable::default(),
+            seeds: seeds::Seeds::default(),
+            rosters: rosters::Rosters::default(),
+            persist,
+            boot: rand::random(),
+            membership: Mutex::new(membership),
+            twin: Mutex::default(),
+        });
+        shared.save().await?;
+        shared.remember().map_err(|error| StartError::Store(error.to_string()))?;
+        shared.hallway.add_carrier(MeshCarrier::of(&shared));
+        shared.settle_peers();
+        shared.return_stray_mail();
+        run(&shared, events);
+        shared.announce();
+        Ok(Self { shared, changing: Arc::default() })
+    }
+
     /// This node.
     #[must_use]
     pub fn node_id(&self) -> NodeId {
-        self.node
+        self.shared.identity.node_id()
     }
 
     /// Where the mesh port listens, with the port the system gave.
     #[must_use]
     pub fn listen_addr(&self) -> SocketAddr {
-        self.listen
+        self.shared.endpoint.local_addr()
     }
 
-    /// A one-time ticket for one more machine.
+    /// Lets nobody in any more, finishes and answers what is under way, says goodbye, closes the port. Discovery is
+    /// stopped by `node`, which says goodbye to the network with it.
     ///
     /// # Errors
-    /// When this node may not introduce members.
-    #[allow(clippy::unused_async, reason = "first landing: the store is asked here")]
-    pub async fn invite(&self, _ttl: Option<Duration>) -> Result<Ticket, MeshError> {
-        Err(MeshError::Stopping)
+    /// [`StillRunning`] when tasks are left after `deadline`.
+    pub async fn shutdown(&self, deadline: Duration) -> Result<(), StillRunning> {
+        let shared = &self.shared;
+        shared.endpoint.stop_accepting();
+        shared.end_links(Stop::ShuttingDown, deadline.mul_f64(0.6)).await;
+        shared.endpoint.close(deadline.mul_f64(0.2)).await;
+        shared.tasks.shutdown(deadline.mul_f64(0.2)).await
     }
+}
 
-    /// Joins the mesh of `ticket`. With names that clash and without `confirm`, tells them and joins nothing.
-    ///
-    /// # Errors
-    /// When the ticket is not good, the inviter refuses or is not there, or others would be left behind.
-    #[allow(clippy::unused_async, reason = "first landing: the inviter is asked here")]
-    pub async fn join(
-        &self,
-        _ticket: &str,
-        _leave: bool,
-        _confirm: bool,
-    ) -> Result<control::Joined, MeshError> {
-        Err(MeshError::Stopping)
+/// The membership this node starts with.
+fn begin(
+    config: &Config,
+    identity: &Identity,
+    host: &str,
+    persist: &Persist,
+    now: UnixMillis,
+) -> Result<Membership, StartError> {
+    let key = identity.key().clone();
+    let open = config.open_secret()?;
+    if let Some(state) = persist.load()? {
+        let wanted = open.as_ref().map(MeshId::of_open_secret);
+        if wanted.is_none_or(|wanted| wanted == state.mesh) {
+            let restored = Membership::restore(key, state);
+            return restored.map_err(|error| persist.malformed(error.to_string()));
+        }
     }
+    Ok(match open {
+        Some(secret) => Membership::open(key, host, secret, now),
+        None => fresh(identity, host, now),
+    })
+}
 
-    /// Tells the members, forgets the mesh, and founds one of its own.
-    ///
-    /// # Errors
-    /// When the new state cannot be written.
-    #[allow(clippy::unused_async, reason = "first landing: members are told here")]
-    pub async fn leave(&self) -> Result<(), MeshError> {
-        Err(MeshError::Stopping)
+/// A mesh of one's own.
+fn fresh(identity: &Identity, host: &str, now: UnixMillis) -> Membership {
+    Membership::found(identity.key().clone(), host, MeshId(rand::random()), rand::random(), now)
+}
+
+fn run(shared: &Arc<Shared>, events: Option<mpsc::Receiver<Event>>) {
+    // Not until stopped: who is being let in is let in, or told.
+    shared.tasks.spawn(accept::run(shared.clone()));
+    shared.tasks.spawn_until_stopped(seeds::run(shared.clone()));
+    shared.tasks.spawn_until_stopped(publish(shared.clone()));
+    if let Some(events) = events {
+        shared.tasks.spawn_until_stopped(lookout::run(shared.clone(), events));
     }
+}
 
-    /// Removes the member that `id` names (node id, its last eight characters, or host label).
-    ///
-    /// # Errors
-    /// When there is no such member, or the state cannot be written.
-    #[allow(clippy::unused_async, reason = "first landing: the state is written here")]
-    pub async fn remove(&self, _id: &str) -> Result<control::PeerRemoved, MeshError> {
-        Err(MeshError::Stopping)
+/// Tells the others whenever the agents of this node change.
+async fn publish(shared: Arc<Shared>) {
+    let mut version = shared.store.watch_own_roster();
+    while version.changed().await.is_ok() {
+        shared.peers.tell_all(|news| news.roster = true);
     }
+}
 
-    /// This node, the members, then neighbours that are not members.
-    #[must_use]
-    pub fn peers(&self) -> Vec<control::Peer> {
-        Vec::new()
+#[cfg(test)]
+impl Mesh {
+    /// Ends without a word to anybody, as a killed process does.
+    async fn vanish(&self) {
+        let shared = &self.shared;
+        shared.endpoint.vanish();
+        shared.end_links(Stop::Removed, Duration::from_secs(5)).await;
+        drop(shared.tasks.shutdown(Duration::from_secs(5)).await);
     }
-
-    /// The mesh in short.
-    #[must_use]
-    pub fn status(&self) -> control::MeshStatus {
-        control::MeshStatus::default()
-    }
-
-    /// Whether another machine runs with this node's key (`NodeFacts::duplicate_node_key`).
-    #[must_use]
-    pub fn has_twin(&self) -> bool {
-        false
-    }
-
-    /// Lets nobody in any more, finishes what is under way, says goodbye, closes the port.
-    #[allow(clippy::unused_async, reason = "first landing: links are closed here")]
-    pub async fn shutdown(&self, _deadline: Duration) {}
 }

@@ -36,6 +36,8 @@ pub(crate) struct Peer {
     attempts: FuturesUnordered<BoxFuture<'static, Result<Link, DialFailure>>>,
     backoff: Backoff,
     last_error: Option<String>,
+    /// Not dialled before this time, whatever the signs: the peer said that it does not want this node.
+    not_before: Duration,
     boots: Boots,
 }
 
@@ -57,6 +59,7 @@ impl Peer {
             attempts: FuturesUnordered::new(),
             backoff,
             last_error: None,
+            not_before: Duration::ZERO,
             boots: Boots::default(),
             shared,
         }
@@ -70,7 +73,7 @@ impl Peer {
             let due = self.next_dial();
             tokio::select! {
                 news = self.handle.news() => {
-                    self.heard(news);
+                    self.heard(&news);
                     if let Some(stop) = news.stop {
                         return self.stop(stop).await;
                     }
@@ -88,7 +91,7 @@ impl Peer {
         }
     }
 
-    fn heard(&mut self, news: News) {
+    fn heard(&mut self, news: &News) {
         let now = self.shared.clock.monotonic();
         if news.life || news.interfaces {
             self.backoff.sign_of_life();
@@ -96,7 +99,7 @@ impl Peer {
             self.doubted |= self.session.is_some() && self.pulse.silent_for(now) > patience;
         }
         if let Some(session) = &mut self.session {
-            session.tell(&news);
+            session.tell(news);
         }
     }
 
@@ -139,10 +142,10 @@ impl Peer {
             }
         }
         let now = self.shared.clock.monotonic();
-        match ended.pause() {
-            // It said goodbye or is restarting: it dials when it is back, and is announced.
-            Some(pause) => self.backoff.pause_for(now, pause),
-            None => self.backoff.failed(now, rand::random()),
+        self.backoff.failed(now, rand::random());
+        if ended.closed_with() == Some(CloseCode::TwoMachines) {
+            self.shared.twin_noticed();
+            self.not_before = now + UNWANTED;
         }
         self.show_offline();
     }
@@ -154,6 +157,9 @@ impl Peer {
                 tracing::debug!(peer = %self.node, %failure, "not reached");
                 if failure.is_twin() {
                     self.shared.twin_noticed();
+                }
+                if failure.is_twin() || failure.is_refusal() {
+                    self.not_before = self.shared.clock.monotonic() + UNWANTED;
                 }
                 self.last_error = Some(failure.to_string());
                 if self.session.is_none() {
@@ -169,7 +175,8 @@ impl Peer {
             return None;
         }
         let now = self.shared.clock.monotonic();
-        Some(self.backoff.next_at(self.shared.has_mail_for(&self.node)).saturating_sub(now))
+        let due = self.backoff.next_at(self.shared.has_mail_for(&self.node)).max(self.not_before);
+        Some(due.saturating_sub(now))
     }
 
     fn dial(&mut self) {
@@ -211,7 +218,6 @@ impl Peer {
                 Stop::Removed => session.abandon(CloseCode::Refused),
             }
         }
-        self.shared.peers.update(&self.node, |entry| entry.handle = None);
     }
 }
 
@@ -232,3 +238,5 @@ const ATTEMPTS: usize = 3;
 const BEAT: Duration = Duration::from_millis(250);
 /// Longer than the pause between two keep-alive packets.
 const SILENCE: Duration = Duration::from_secs(5);
+/// After a refusal.
+const UNWANTED: Duration = Duration::from_secs(15);

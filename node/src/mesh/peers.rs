@@ -112,6 +112,11 @@ impl PeerHandle {
         self.changed.notify_one();
     }
 
+    /// Waits until the task has ended.
+    pub(crate) async fn ended(&self) {
+        self.inbox.closed().await;
+    }
+
     /// Waits for news and takes them. Safe to cancel: what was not taken is still there.
     pub(crate) async fn news(&self) -> News {
         self.changed.notified().await;
@@ -160,6 +165,21 @@ impl PeerTable {
             entry.addresses.insert(0, address);
             entry.addresses.truncate(ADDRESSES);
         });
+    }
+
+    /// Remembers an address of `node` that somebody else named, as the last resort.
+    pub(crate) fn hear_of_address(&self, node: &NodeId, address: SocketAddr) {
+        self.update(node, |entry| {
+            if !entry.addresses.contains(&address) && entry.addresses.len() < ADDRESSES {
+                entry.addresses.push(address);
+            }
+        });
+    }
+
+    /// Forgets all peers and returns their tasks.
+    pub(crate) fn clear(&self) -> Vec<(NodeId, Arc<PeerHandle>)> {
+        let peers = std::mem::take(&mut self.lock().peers);
+        peers.into_iter().filter_map(|(node, entry)| Some((node, entry.handle?))).collect()
     }
 
     /// Forgets `node`.

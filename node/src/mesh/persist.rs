@@ -26,13 +26,17 @@ impl Persist {
     pub(crate) fn load(&self) -> Result<Option<MeshState>, StartError> {
         let Some(path) = &self.path else { return Ok(None) };
         let Some(content) = files::read_private(path)?.map(Zeroizing::new) else { return Ok(None) };
-        let malformed = |why: String| StartError::Malformed { path: path.clone(), why };
-        let state: MeshState = serde_json::from_slice(&content).map_err(|error| malformed(error.to_string()))?;
+        let state: MeshState = serde_json::from_slice(&content).map_err(|error| self.malformed(error.to_string()))?;
         if state.version == VERSION {
             Ok(Some(state))
         } else {
-            Err(malformed(format!("it has version {}, this amesh knows {VERSION}", state.version)))
+            Err(self.malformed(format!("it has version {}, this amesh knows {VERSION}", state.version)))
         }
+    }
+
+    /// What is on disk is not what it should be.
+    pub(crate) fn malformed(&self, why: String) -> StartError {
+        StartError::Malformed { path: self.path.clone().unwrap_or_default(), why }
     }
 
     /// Writes what `state` gives when its turn comes, and waits until it is on disk.

@@ -73,6 +73,11 @@ impl Rosters {
         self.lock().held.get(node).map(|held| held.head.says.version)
     }
 
+    /// Whose rosters are held.
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
+        self.lock().placed.keys().copied().collect()
+    }
+
     /// What is held, the own first.
     pub(crate) fn advert(&self, shared: &Shared) -> RosterAdvert {
         let own = RosterVersion { node: shared.identity.node_id(), version: shared.store.own_roster_version() };

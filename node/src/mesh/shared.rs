@@ -17,12 +17,14 @@ use crate::clock::SharedClock;
 use crate::message::{Hallway, Settled};
 use crate::tasks::Tasks;
 use amesh_discovery::finder::Announcement;
+use amesh_discovery::interfaces::Interfaces;
 use amesh_discovery::manager::Manager;
 use amesh_proto::member::MeshId;
 use amesh_proto::node_id::NodeId;
+use amesh_proto::ticket::Ticket;
 use amesh_proto::time::UnixMillis;
 use amesh_proto::wire::Frame;
-use amesh_store::{Destination, PeerRecord, Seq, Store};
+use amesh_store::{Destination, PeerRecord, Seq, Store, StoreError};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -105,6 +107,20 @@ impl Shared {
         addresses
     }
 
+    /// Where others may reach this node, for tickets.
+    pub(crate) fn own_addresses(&self) -> Vec<SocketAddr> {
+        let local = self.endpoint.local_addr();
+        if !local.ip().is_unspecified() {
+            return vec![local];
+        }
+        let mut addresses = Interfaces::default().addresses();
+        if self.config.share_loopback {
+            addresses.push(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        let usable = addresses.into_iter().map(|ip| SocketAddr::new(ip, local.port()));
+        usable.filter(|address| self.endpoint.can_reach(address)).take(Ticket::ADDRESS_LIMIT).collect()
+    }
+
     /// Addresses of the agents that live here.
     pub(crate) fn own_agents(&self) -> Vec<String> {
         let listed = self.directory().list().into_iter();
@@ -114,12 +130,24 @@ impl Shared {
 
 /// What is learnt about peers.
 impl Shared {
+    /// Reads back what earlier runs learnt.
+    pub(crate) fn remember(&self) -> Result<(), StoreError> {
+        self.rosters.load(self)?;
+        for peer in self.store.peers()?.into_iter().filter(|peer| self.is_member(&peer.node)) {
+            self.peers.update(&peer.node, |entry| {
+                entry.addresses = peer.addresses;
+                entry.last_seen = peer.last_connected;
+            });
+        }
+        Ok(())
+    }
+
     /// A link with `node` came about at `address`.
     pub(crate) fn reached(&self, node: &NodeId, address: SocketAddr) {
         if let Some(lookout) = &self.lookout {
             lookout.note_answered(&address);
         }
-        if address.ip().is_loopback() && !self.config.share_loopback {
+        if !self.may_remember(&address) {
             return;
         }
         self.peers.learn_address(node, address);
@@ -135,6 +163,11 @@ impl Shared {
             blocked: false,
             gateway: false,
         }));
+    }
+
+    /// Whether `address` may lead to another machine.
+    pub(crate) fn may_remember(&self, address: &SocketAddr) -> bool {
+        self.config.share_loopback || !address.ip().is_loopback()
     }
 
     /// Something came from `node` just now.
@@ -254,6 +287,37 @@ impl Shared {
         let (handle, links) = PeerHandle::new();
         self.peers.update(&node, |entry| entry.handle = Some(handle.clone()));
         self.tasks.spawn(Peer::new(self.clone(), node, handle, links).run());
+    }
+
+    /// Ends every link in good order and waits for the tasks, within `deadline`. They are forgotten.
+    pub(crate) async fn end_links(&self, stop: Stop, deadline: Duration) {
+        let tasks = self.peers.clear();
+        for (_, handle) in &tasks {
+            handle.tell(|news| news.stop = Some(stop));
+        }
+        let all = futures_util::future::join_all(tasks.iter().map(|(_, handle)| handle.ended()));
+        if tokio::time::timeout(deadline, all).await.is_err() {
+            tracing::warn!("some links did not end in time");
+        }
+    }
+
+    /// Forgets everybody of the mesh that was left: rosters, and mail that cannot go anywhere now.
+    pub(crate) fn forget_everybody(self: &Arc<Self>) {
+        for node in self.rosters.nodes() {
+            self.part_from(node);
+        }
+        self.return_stray_mail();
+    }
+
+    /// Bounces what waits for nodes that are no members.
+    pub(crate) fn return_stray_mail(self: &Arc<Self>) {
+        for queue in self.store.outbox_destinations() {
+            if let Destination::Node(node) = queue.destination {
+                if self.membership().list().member(&node).is_none() {
+                    self.part_from(node);
+                }
+            }
+        }
     }
 
     /// Forgets a node that is a member no more, and bounces what waits for it.

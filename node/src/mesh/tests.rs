@@ -1,0 +1,7 @@
+//! Several nodes in one process, over real sockets on the loopback interface.
+
+mod joining;
+mod leaving;
+mod mailing;
+mod strangers;
+mod village;

@@ -1,0 +1,114 @@
+//! Mail between members: both ways, in order, once, across restarts.
+
+use super::village::*;
+use amesh_store::MessageState;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_goes_both_ways() {
+    let (a, b) = pair().await;
+    let (alice, bob) = (a.agent("alice").await, b.agent("bob").await);
+    a.knows("bob").await;
+    b.knows("alice").await;
+    a.send(&alice, "bob", "hello").await.unwrap();
+    b.receives(&bob, &["hello".to_owned()]).await;
+    b.send(&bob, "alice", "hello yourself").await.unwrap();
+    a.receives(&alice, &["hello yourself".to_owned()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sender_learns_that_its_mail_is_in_the_mailbox() {
+    let (a, b) = pair().await;
+    let (alice, _bob) = (a.agent("alice").await, b.agent("bob").await);
+    a.knows("bob").await;
+    let accepted = a.send(&alice, "bob", "hello").await.unwrap();
+    until("a verdict", || {
+        let status = a.store.message_status(alice.no, &accepted.id).unwrap().unwrap();
+        matches!(status.state, MessageState::Delivered { .. })
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_mail_of_a_new_agent_brings_its_roster_along() {
+    let (a, b) = pair().await;
+    let bob = b.agent("bob").await;
+    a.knows("bob").await;
+    for number in 0..20 {
+        let name = format!("new{number}");
+        let agent = a.agent(&name).await;
+        a.send(&agent, "bob", &name).await.unwrap();
+    }
+    let expected: Vec<_> = (0..20).map(|number| format!("new{number}")).collect();
+    until("mail", || b.store.pending_count(bob.no) == 20).await;
+    let mut texts = b.texts(&bob);
+    texts.sort_by_key(|text| expected.iter().position(|known| known == text));
+    assert_eq!(texts, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_written_while_the_other_node_is_off_arrives_in_order_and_once() {
+    let (a, b) = pair().await;
+    let (alice, bob) = (a.agent("alice").await, b.agent("bob").await);
+    a.knows("bob").await;
+    b.knows("alice").await;
+    let stopped = b.stop().await;
+    let texts = numbered(300);
+    for text in &texts {
+        a.send(&alice, "bob", text).await.unwrap();
+    }
+    let b = stopped.start().await;
+    b.receives(&bob, &texts).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_survives_the_restart_of_its_sender() {
+    let (a, b) = pair().await;
+    let (alice, bob) = (a.agent("alice").await, b.agent("bob").await);
+    a.knows("bob").await;
+    b.knows("alice").await;
+    let b = b.stop().await;
+    let texts = numbered(50);
+    for text in &texts {
+        a.send(&alice, "bob", text).await.unwrap();
+    }
+    let (a, b) = (a.die().await, b.start().await);
+    let _a = a.start().await;
+    b.receives(&bob, &texts).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_dies_under_load_loses_and_doubles_nothing() {
+    let (a, mut b) = pair().await;
+    let (alice, bob) = (a.agent("alice").await, b.agent("bob").await);
+    a.knows("bob").await;
+    b.knows("alice").await;
+    let texts = numbered(600);
+    for (number, text) in texts.iter().enumerate() {
+        a.send(&alice, "bob", text).await.unwrap();
+        if number % 200 == 199 {
+            b = b.die().await.start().await;
+        }
+    }
+    b.receives(&bob, &texts).await;
+    until("verdicts", || a.store.outbox_destinations().is_empty()).await;
+    assert_eq!(b.texts(&bob), texts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_for_an_agent_that_is_gone_ends_as_failed_and_its_sender_is_told() {
+    let (a, b) = pair().await;
+    let (alice, bob) = (a.agent("alice").await, b.agent("bob").await);
+    a.knows("bob").await;
+    let stopped = b.stop().await;
+    let accepted = a.send(&alice, "bob", "too late").await.unwrap();
+    let b = stopped.start().await;
+    let bob = b.hallway.agents().directory().local_agent(&bob.address).unwrap();
+    // The link may be faster than this: then the mail was delivered before bob left, which is another story.
+    let left = b.hallway.agents().deregister(&bob).await;
+    assert!(left.is_ok());
+    until("an end", || {
+        let status = a.store.message_status(alice.no, &accepted.id).unwrap().unwrap();
+        !matches!(status.state, MessageState::Queued)
+    })
+    .await;
+}

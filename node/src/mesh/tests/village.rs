@@ -1,0 +1,223 @@
+//! The vocabulary of the mesh's tests: whole nodes but for their doors, agents with keys, and waiting for what is true.
+
+use crate::agents::directory::Directory;
+use crate::agents::{self, Agent, Agents, Registrant};
+use crate::clock::SystemClock;
+use crate::mesh::{Config, Identity, Mesh, MeshError, Parts};
+use crate::message::{self, Accepted, Hallway, Refusal};
+use crate::tasks::Tasks;
+use amesh_proto::address::Naming;
+use amesh_proto::api::control::{Joined, PeerState};
+use amesh_proto::api::register::RegisterRequest;
+use amesh_proto::api::route::RouteRequest;
+use amesh_proto::canonical::{self, Signable};
+use amesh_proto::key::AgentKey;
+use amesh_proto::message::Priority;
+use amesh_store::{MemoryDisk, Store};
+use base64::Engine;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A node without doors.
+pub(super) struct Node {
+    pub(super) mesh: Mesh,
+    pub(super) hallway: Hallway,
+    pub(super) store: Store,
+    host: String,
+    disk: MemoryDisk,
+    data: TempDir,
+    listen: SocketAddr,
+}
+
+impl Node {
+    pub(super) async fn start(host: &str) -> Self {
+        let (store, disk) = Store::in_memory(amesh_store::Config::default()).unwrap();
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::with(host, store, disk, tempfile::tempdir().unwrap(), listen).await
+    }
+
+    async fn with(host: &str, store: Store, disk: MemoryDisk, data: TempDir, listen: SocketAddr) -> Self {
+        let identity = Identity::load_or_create(data.path()).unwrap();
+        let naming = Naming::new("default", "aimaestro.local", host).unwrap();
+        let directory = Directory::new(naming, identity.node_id());
+        let clock = Arc::new(SystemClock);
+        let agents = Agents::load(agents::Config::default(), store.clone(), clock.clone(), directory).unwrap();
+        let config = message::Config { patience_ms: 0, ..message::Config::default() };
+        let hallway = Hallway::new(config, store.clone(), agents, clock.clone(), Tasks::new("hallway"));
+        let config = Config { listen, share_loopback: true, ..Config::default() };
+        let parts = Parts {
+            data_dir: Some(data.path().to_owned()),
+            identity,
+            store: store.clone(),
+            hallway: hallway.clone(),
+            clock,
+            tasks: Tasks::new("mesh"),
+            discovery: None,
+        };
+        let mesh = Mesh::start(config, parts).await.unwrap();
+        let listen = mesh.listen_addr();
+        Self { mesh, hallway, store, host: host.to_owned(), disk, data, listen }
+    }
+
+    /// Stops in good order. What is on disk stays.
+    pub(super) async fn stop(self) -> Stopped {
+        let Self { mesh, hallway, store, host, disk, data, listen } = self;
+        mesh.shutdown(Duration::from_secs(20)).await.unwrap();
+        drop((mesh, hallway));
+        store.close().await.unwrap();
+        Stopped { host, disk, data, listen }
+    }
+
+    /// Dies: nobody is told, and what was not durable is lost.
+    pub(super) async fn die(self) -> Stopped {
+        let Self { mesh, hallway, store, host, disk, data, listen } = self;
+        disk.crash();
+        mesh.vanish().await;
+        drop((mesh, hallway, store));
+        Stopped { host, disk, data, listen }
+    }
+
+    pub(super) async fn invite(&self) -> String {
+        self.mesh.invite(None).await.unwrap().to_string()
+    }
+
+    pub(super) async fn join(&self, ticket: &str) -> Result<Joined, MeshError> {
+        self.mesh.join(ticket, false, false).await
+    }
+
+    /// Waits until there is a link to `other` here.
+    pub(super) async fn linked_to(&self, other: &Self) {
+        let node = other.mesh.node_id().to_string();
+        until("a link", || {
+            self.mesh.peers().iter().any(|peer| peer.node_id == node && peer.state == PeerState::Connected)
+        })
+        .await;
+    }
+
+    pub(super) async fn parted_from(&self, other: &Self) {
+        let node = other.mesh.node_id().to_string();
+        until("no link", || {
+            self.mesh.peers().iter().all(|peer| peer.node_id != node || peer.state != PeerState::Connected)
+        })
+        .await;
+    }
+
+    pub(super) async fn agent(&self, name: &str) -> Arc<Agent> {
+        let request = RegisterRequest {
+            name: name.to_owned(),
+            tenant: Some("default".to_owned()),
+            public_key: key_of(name).public().to_pem(),
+            key_algorithm: "Ed25519".to_owned(),
+            ..RegisterRequest::default()
+        };
+        let by = Registrant { api_key: None, own_user: false };
+        self.hallway.agents().register(request, by).await.unwrap().agent
+    }
+
+    /// Waits until mail to `name` has somewhere to go.
+    pub(super) async fn knows(&self, name: &str) {
+        let address = amesh_proto::address::Address::parse(&address(name), &["aimaestro.local"]).unwrap();
+        until("a name", || {
+            !matches!(
+                self.hallway.agents().directory().resolve(&address),
+                crate::agents::directory::Resolution::Unknown
+            )
+        })
+        .await;
+    }
+
+    pub(super) async fn send(&self, from: &Arc<Agent>, to: &str, text: &str) -> Result<Accepted, Refusal> {
+        let request = signed(from.address.name(), to, text);
+        let incoming = message::Incoming::FromAgent {
+            agent: from.clone(),
+            request: Box::new(request),
+            idempotency_key: None,
+        };
+        self.hallway.submit(incoming).await
+    }
+
+    /// The texts in the mailbox of `agent`, in order.
+    pub(super) fn texts(&self, agent: &Agent) -> Vec<String> {
+        let entries = self.store.pending(agent.no, None, 10_000).unwrap();
+        let text = |payload: &[u8]| {
+            let payload: serde_json::Value = serde_json::from_slice(payload).unwrap();
+            payload["message"].as_str().unwrap().to_owned()
+        };
+        entries.iter().map(|entry| text(&entry.mail.payload)).collect()
+    }
+
+    /// Waits until the mailbox of `agent` holds exactly these, in this order.
+    pub(super) async fn receives(&self, agent: &Agent, texts: &[String]) {
+        until("mail", || self.store.pending_count(agent.no) as usize >= texts.len()).await;
+        assert_eq!(self.texts(agent), texts);
+    }
+}
+
+/// A node that does not run.
+pub(super) struct Stopped {
+    host: String,
+    disk: MemoryDisk,
+    data: TempDir,
+    listen: SocketAddr,
+}
+
+impl Stopped {
+    pub(super) async fn start(self) -> Node {
+        let store = Store::on_memory(&self.disk, amesh_store::Config::default()).unwrap();
+        Node::with(&self.host, store, self.disk, self.data, self.listen).await
+    }
+}
+
+/// Two nodes in one mesh, linked.
+pub(super) async fn pair() -> (Node, Node) {
+    let (a, b) = (Node::start("alpha").await, Node::start("beta").await);
+    assert!(b.join(&a.invite().await).await.unwrap().joined);
+    a.linked_to(&b).await;
+    b.linked_to(&a).await;
+    (a, b)
+}
+
+/// Waits until `is_so`, and complains about `what` when it takes far too long.
+pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(60), "waited too long for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub(super) fn numbered(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("message {number}")).collect()
+}
+
+fn key_of(name: &str) -> AgentKey {
+    let mut seed = [7; 32];
+    seed[..name.len()].copy_from_slice(name.as_bytes());
+    AgentKey::from_seed(&seed)
+}
+
+pub(super) fn address(name: &str) -> String {
+    format!("{name}@default.aimaestro.local")
+}
+
+fn signed(from: &str, to: &str, text: &str) -> RouteRequest {
+    let payload = format!(r#"{{"type":"request","message":"{text}"}}"#);
+    let body = format!(r#"{{"to":"{to}","subject":"hello","payload":{payload}}}"#);
+    let mut request = RouteRequest::parse(body.as_bytes()).unwrap();
+    let (from_address, to_address) = (address(from), address(to));
+    let what = Signable {
+        from: &[&from_address],
+        to: &[&to_address],
+        subject: "hello",
+        priority: Priority::Normal,
+        in_reply_to: None,
+        payload: payload.as_bytes(),
+    };
+    let text = canonical::emit(&what).unwrap();
+    let signature = key_of(from).sign(text.as_bytes());
+    request.to = to_address;
+    request.signature = Some(base64::engine::general_purpose::STANDARD.encode(signature));
+    request
+}

@@ -44,7 +44,8 @@ async fn welcome(shared: &Arc<Shared>, incoming: quinn::Incoming) {
             return;
         }
     };
-    let (Some(node), Some(purpose)) = (endpoint::peer_of(&connection), endpoint::purpose_of(&connection)) else {
+    let (Some(node), Some(purpose)) = (endpoint::peer_of(&connection), endpoint::purpose_of(&connection))
+    else {
         connection.close(CloseCode::Protocol.into(), b"");
         return;
     };

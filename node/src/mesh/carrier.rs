@@ -30,7 +30,9 @@ impl Carrier for MeshCarrier {
     }
 
     fn answers_soon(&self, destination: &Destination) -> bool {
-        let (Some(shared), Destination::Node(node)) = (self.shared.upgrade(), destination) else { return false };
+        let (Some(shared), Destination::Node(node)) = (self.shared.upgrade(), destination) else {
+            return false;
+        };
         shared.is_linked(node) && shared.store.outbox_len(destination) < LIGHT
     }
 }

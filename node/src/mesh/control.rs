@@ -49,7 +49,12 @@ impl Mesh {
         self.may_join(&ticket, leave)?;
         let (grant, clashes, inviter_at) = match join::ask(shared, &ticket, confirm).await? {
             Answer::Clashes(names) => {
-                return Ok(Joined { joined: false, mesh: ticket.mesh.to_string(), clashes: described(names), ..Joined::default() });
+                return Ok(Joined {
+                    joined: false,
+                    mesh: ticket.mesh.to_string(),
+                    clashes: described(names),
+                    ..Joined::default()
+                });
             }
             Answer::Granted { grant, clashes, inviter_at } => (grant, clashes, inviter_at),
         };
@@ -188,8 +193,11 @@ impl Mesh {
             let membership = shared.membership();
             (membership.list().members().cloned().collect::<Vec<Member>>(), membership.mesh())
         };
-        let mut peers: Vec<Peer> =
-            members.iter().filter(|member| member.node == self.node_id()).map(|member| self.own(member)).collect();
+        let mut peers: Vec<Peer> = members
+            .iter()
+            .filter(|member| member.node == self.node_id())
+            .map(|member| self.own(member))
+            .collect();
         for member in members.iter().filter(|member| member.node != self.node_id()) {
             let entry = table.get(&member.node).cloned().unwrap_or_default();
             peers.push(self.described(member, &entry));
@@ -241,7 +249,8 @@ impl Mesh {
             LinkState::Unknown => {}
         }
         if entry.twin {
-            peer.reason = Some("two machines run with this node's key; one of them needs a new one".to_owned());
+            peer.reason =
+                Some("two machines run with this node's key; one of them needs a new one".to_owned());
         }
         peer
     }
@@ -265,7 +274,10 @@ impl Mesh {
         }
         for (node, stranger) in shared.peers.strangers() {
             let text = node.to_string();
-            if !is_member(&node) && node != self.node_id() && neighbours.iter().all(|known| known.node_id != text) {
+            if !is_member(&node)
+                && node != self.node_id()
+                && neighbours.iter().all(|known| known.node_id != text)
+            {
                 neighbours.push(Peer {
                     node_id: text,
                     state: PeerState::Neighbour,

@@ -31,7 +31,9 @@ impl StreamError {
     /// With which code the other node closed the connection, if it did.
     pub(crate) fn close_code(&self) -> Option<CloseCode> {
         match self {
-            Self::Read(quinn::ReadError::ConnectionLost(error)) | Self::Connection(error) => CloseCode::of(error),
+            Self::Read(quinn::ReadError::ConnectionLost(error)) | Self::Connection(error) => {
+                CloseCode::of(error)
+            }
             _ => None,
         }
     }

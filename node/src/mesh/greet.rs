@@ -77,7 +77,9 @@ fn explain(code: RefuseCode) -> &'static str {
         RefuseCode::Version => "it speaks no link protocol that this amesh knows; upgrade the older one",
         RefuseCode::Removed => "this node was removed from the mesh; to come back: amesh join TICKET",
         RefuseCode::Unlisted => "it knows the secret but does not find this node in the member list",
-        RefuseCode::TwoMachines => "another machine with this node's key is linked; one of them needs a new key",
+        RefuseCode::TwoMachines => {
+            "another machine with this node's key is linked; one of them needs a new key"
+        }
         RefuseCode::Busy => "it has too many connections",
     }
 }

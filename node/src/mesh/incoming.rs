@@ -48,15 +48,17 @@ impl Incoming {
 
     /// A message came. Call [`Self::launch`] after the last of a batch.
     pub(super) fn arrived(&mut self, frame: MailFrame, now: Duration) {
-        let (seq, stamp, roster_version, size) = (frame.outbox_seq, frame.lane, frame.roster_version, frame.size());
-        let mail = match frame.into_mail(&[&self.shared.directory().naming().provider], self.shared.clock.now()) {
-            Ok(mail) => mail,
-            Err(error) => {
-                tracing::info!(peer = %self.peer, %error, "refused");
-                self.verdicts.push((seq, Verdict::Refused("invalid_field".to_owned())));
-                return;
-            }
-        };
+        let (seq, stamp, roster_version, size) =
+            (frame.outbox_seq, frame.lane, frame.roster_version, frame.size());
+        let mail =
+            match frame.into_mail(&[&self.shared.directory().naming().provider], self.shared.clock.now()) {
+                Ok(mail) => mail,
+                Err(error) => {
+                    tracing::info!(peer = %self.peer, %error, "refused");
+                    self.verdicts.push((seq, Verdict::Refused("invalid_field".to_owned())));
+                    return;
+                }
+            };
         let lane = LaneKey { sender: mail.from.clone(), recipient: mail.to.clone(), class: mail.priority };
         let arrival = Arrival { seq, lane, stamp, roster_version, size, mail };
         let actions = self.receiver.on_mail(arrival, now);

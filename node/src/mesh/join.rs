@@ -48,7 +48,9 @@ async fn serve(
 ) -> Result<(), NotJoined> {
     let (send, recv) = connection.accept_bi().await?;
     let (mut reader, writer) = (FrameReader::new(recv), FrameWriter::new(send, &shared.tasks));
-    let Frame::JoinRequest(request) = reader.next_within(STEP).await? else { return Err(StreamError::Unexpected.into()) };
+    let Frame::JoinRequest(request) = reader.next_within(STEP).await? else {
+        return Err(StreamError::Unexpected.into());
+    };
     if let Err(code) = judge(shared, &request, newcomer).await {
         writer.send(&[Frame::JoinRefused(JoinRefused { code })]).await?;
         writer.finish(FAREWELL).await;
@@ -201,18 +203,26 @@ async fn reach(shared: &Arc<Shared>, ticket: &Ticket) -> Result<quinn::Connectio
 
 fn refused(code: JoinRefuseCode) -> MeshError {
     let why = match code {
-        JoinRefuseCode::Unknown => "the inviting node does not know this ticket; ask for a new one: amesh invite",
+        JoinRefuseCode::Unknown => {
+            "the inviting node does not know this ticket; ask for a new one: amesh invite"
+        }
         JoinRefuseCode::Spent => "another machine has used this ticket; ask for a new one: amesh invite",
         JoinRefuseCode::Expired => "the ticket has expired; ask for a new one: amesh invite",
-        JoinRefuseCode::OtherMesh => "the inviting node is in another mesh by now; ask for a new ticket: amesh invite",
+        JoinRefuseCode::OtherMesh => {
+            "the inviting node is in another mesh by now; ask for a new ticket: amesh invite"
+        }
         JoinRefuseCode::LabelTaken => {
             "another member has this machine's host label; start with another: amesh up --host NAME"
         }
         JoinRefuseCode::BadLabel => {
             "this machine's host label cannot be used in that mesh; start with another: amesh up --host NAME"
         }
-        JoinRefuseCode::NotAllowed => "the inviting node may not let others in; ask another member for a ticket",
-        JoinRefuseCode::Version => "the inviting node speaks another protocol version; upgrade the older amesh",
+        JoinRefuseCode::NotAllowed => {
+            "the inviting node may not let others in; ask another member for a ticket"
+        }
+        JoinRefuseCode::Version => {
+            "the inviting node speaks another protocol version; upgrade the older amesh"
+        }
         JoinRefuseCode::Busy => "the inviting node is busy or stopping; try again",
     };
     MeshError::Refused { code: code.as_str(), why: why.to_owned() }

@@ -78,7 +78,13 @@ impl Outgoing {
         let (generation, roster) = (self.shared.store.generation(), self.shared.store.own_roster_version());
         for entry in page.into_iter().filter(|entry| chosen.contains(&entry.seq.0)) {
             let lane = LaneStamp { generation, number: entry.number, floor: entry.floor };
-            frames.push(Frame::Mail(Box::new(MailFrame::carrying(entry.mail, entry.seq.0, lane, roster, wall))));
+            frames.push(Frame::Mail(Box::new(MailFrame::carrying(
+                entry.mail,
+                entry.seq.0,
+                lane,
+                roster,
+                wall,
+            ))));
         }
     }
 
@@ -89,7 +95,8 @@ impl Outgoing {
             return;
         }
         let seqs: Vec<u64> = settled.iter().map(|(seq, _)| *seq).collect();
-        let settled: Vec<(Seq, Settled)> = settled.into_iter().map(|(seq, end)| (Seq(seq), told(end))).collect();
+        let settled: Vec<(Seq, Settled)> =
+            settled.into_iter().map(|(seq, end)| (Seq(seq), told(end))).collect();
         let (hallway, destination) = (self.shared.hallway.clone(), self.destination.clone());
         self.settling.push(Box::pin(async move { (seqs, hallway.settle(&destination, settled).await) }));
     }

@@ -42,7 +42,12 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(shared: Arc<Shared>, node: NodeId, handle: Arc<PeerHandle>, links: mpsc::Receiver<Link>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        node: NodeId,
+        handle: Arc<PeerHandle>,
+        links: mpsc::Receiver<Link>,
+    ) -> Self {
         let now = shared.clock.monotonic();
         let mut backoff = Backoff::new(Kind::Peer, PACE);
         if shared.identity.node_id() > node {
@@ -231,7 +236,8 @@ async fn step(session: &mut Option<Session>) -> Result<(), Ended> {
 
 /// While mail waits for a peer on the LAN, a dial every second or two: a cable that comes back without any sign is
 /// found well within the 15 s of DESIGN §1.7.
-const PACE: retry::Config = retry::Config { first_ms: 250, idle_cap_s: 300, waiting_cap_s: 2, provider_cap_s: 3600 };
+const PACE: retry::Config =
+    retry::Config { first_ms: 250, idle_cap_s: 300, waiting_cap_s: 2, provider_cap_s: 3600 };
 /// Attempts under way at a time; each one retransmits by itself.
 const ATTEMPTS: usize = 3;
 /// How often the open link is looked at.

@@ -26,7 +26,8 @@ impl Persist {
     pub(crate) fn load(&self) -> Result<Option<MeshState>, StartError> {
         let Some(path) = &self.path else { return Ok(None) };
         let Some(content) = files::read_private(path)?.map(Zeroizing::new) else { return Ok(None) };
-        let state: MeshState = serde_json::from_slice(&content).map_err(|error| self.malformed(error.to_string()))?;
+        let state: MeshState =
+            serde_json::from_slice(&content).map_err(|error| self.malformed(error.to_string()))?;
         if state.version == VERSION {
             Ok(Some(state))
         } else {
@@ -40,7 +41,11 @@ impl Persist {
     }
 
     /// Writes what `state` gives when its turn comes, and waits until it is on disk.
-    pub(crate) async fn save(&self, tasks: &Tasks, state: impl FnOnce() -> MeshState) -> Result<(), FileError> {
+    pub(crate) async fn save(
+        &self,
+        tasks: &Tasks,
+        state: impl FnOnce() -> MeshState,
+    ) -> Result<(), FileError> {
         let Some(path) = self.path.clone() else { return Ok(()) };
         let _turn = self.turn.lock().await;
         let state = state();

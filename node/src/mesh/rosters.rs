@@ -63,7 +63,10 @@ impl Rosters {
     /// The roster of `node` as it is held here; this node's own, too.
     pub(crate) fn of(&self, shared: &Shared, node: &NodeId) -> Option<Arc<Verified>> {
         if *node == shared.identity.node_id() {
-            return self.own(shared).inspect_err(|error| tracing::error!(%error, "the own roster cannot be read")).ok();
+            return self
+                .own(shared)
+                .inspect_err(|error| tracing::error!(%error, "the own roster cannot be read"))
+                .ok();
         }
         self.lock().held.get(node).cloned()
     }
@@ -80,9 +83,13 @@ impl Rosters {
 
     /// What is held, the own first.
     pub(crate) fn advert(&self, shared: &Shared) -> RosterAdvert {
-        let own = RosterVersion { node: shared.identity.node_id(), version: shared.store.own_roster_version() };
+        let own =
+            RosterVersion { node: shared.identity.node_id(), version: shared.store.own_roster_version() };
         let inner = self.lock();
-        let held = inner.held.iter().map(|(node, held)| RosterVersion { node: *node, version: held.head.says.version });
+        let held = inner
+            .held
+            .iter()
+            .map(|(node, held)| RosterVersion { node: *node, version: held.head.says.version });
         RosterAdvert(std::iter::once(own).chain(held).collect())
     }
 
@@ -105,7 +112,8 @@ impl Rosters {
         if let Some(before) = before.as_ref().filter(|before| before.head.says.version >= version) {
             return Ok(before.head.says.version);
         }
-        let (put, remove) = difference(before.as_ref().map_or(&[], |before| &before.entries), &verified.entries);
+        let (put, remove) =
+            difference(before.as_ref().map_or(&[], |before| &before.entries), &verified.entries);
         let delta = match &before {
             Some(_) => RosterDelta::Part { put: put.clone(), remove: remove.clone() },
             None => RosterDelta::Whole(verified.entries.clone()),
@@ -148,7 +156,11 @@ fn difference(
     let known: BTreeMap<_, _> = before.iter().map(|entry| (&entry.address, entry)).collect();
     let put = after.iter().filter(|entry| known.get(&entry.address) != Some(entry)).cloned().collect();
     let remaining: std::collections::BTreeSet<_> = after.iter().map(|entry| &entry.address).collect();
-    let remove =
-        before.iter().map(|entry| &entry.address).filter(|address| !remaining.contains(address)).cloned().collect();
+    let remove = before
+        .iter()
+        .map(|entry| &entry.address)
+        .filter(|address| !remaining.contains(address))
+        .cloned()
+        .collect();
     (put, remove)
 }

@@ -41,7 +41,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         seeds.retain(|address, _| wanted.contains(address));
         let now = shared.clock.monotonic();
         for address in wanted {
-            let seed = seeds.entry(address).or_insert_with(|| Seed { backoff: Backoff::new(Kind::Peer, PACE), node: None });
+            let seed = seeds
+                .entry(address)
+                .or_insert_with(|| Seed { backoff: Backoff::new(Kind::Peer, PACE), node: None });
             let linked = seed.node.is_some_and(|node| shared.is_linked(&node));
             if !linked && seed.backoff.is_due(now, false) {
                 seed.backoff.failed(now, rand::random());
@@ -96,7 +98,8 @@ async fn knock(shared: &Arc<Shared>, address: SocketAddr) -> Option<NodeId> {
 }
 
 /// Seeds replace multicast where it is blocked: a host that starts must be found soon.
-const PACE: retry::Config = retry::Config { first_ms: 500, idle_cap_s: 10, waiting_cap_s: 10, provider_cap_s: 10 };
+const PACE: retry::Config =
+    retry::Config { first_ms: 500, idle_cap_s: 10, waiting_cap_s: 10, provider_cap_s: 10 };
 const LOOK: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(2);
 const LIMIT: usize = 256;

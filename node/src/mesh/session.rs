@@ -110,7 +110,8 @@ impl Session {
         if self.outgoing.broken {
             return Err(Ended::Broken);
         }
-        let to_send = !self.out.is_empty() || self.incoming.has_verdicts() || self.outgoing.wants_to_send(now);
+        let to_send =
+            !self.out.is_empty() || self.incoming.has_verdicts() || self.outgoing.wants_to_send(now);
         let wake = [self.outgoing.next_wake(), self.incoming.next_wake()].into_iter().flatten().min();
         let Self { reader, writer, frames, incoming, outgoing, installing, .. } = self;
         tokio::select! {
@@ -268,7 +269,9 @@ impl Session {
         match self.sync.on_part(part, held, now) {
             PartOutcome::Nothing => {}
             PartOutcome::Pull(pull) => self.out.push_back(Frame::RosterPull(pull)),
-            PartOutcome::Failed(fault) => tracing::warn!(peer = %self.node, of = %node, %fault, "roster not taken"),
+            PartOutcome::Failed(fault) => {
+                tracing::warn!(peer = %self.node, of = %node, %fault, "roster not taken")
+            }
             PartOutcome::Install(verified) => {
                 self.installing.push(Box::pin(async move {
                     let installed = shared.rosters.install(&shared, *verified).await;
@@ -281,9 +284,12 @@ impl Session {
 
     /// Where other members were last reached, for one that cannot hear them itself.
     fn neighbours(&self) -> Option<Frame> {
-        let known = self.shared.peers.all().into_iter().filter(|(node, entry)| {
-            *node != self.node && !entry.addresses.is_empty()
-        });
+        let known = self
+            .shared
+            .peers
+            .all()
+            .into_iter()
+            .filter(|(node, entry)| *node != self.node && !entry.addresses.is_empty());
         let known: Vec<Neighbour> = known
             .take(Neighbours::LIMIT)
             .map(|(node, entry)| Neighbour { node, addresses: entry.addresses })

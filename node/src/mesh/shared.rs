@@ -218,7 +218,9 @@ impl Shared {
         self.save().await?;
         self.settle_peers();
         if changed.out {
-            tracing::error!("this node was removed from its mesh; to be in one again: amesh join TICKET, or amesh leave");
+            tracing::error!(
+                "this node was removed from its mesh; to be in one again: amesh join TICKET, or amesh leave"
+            );
         }
         for frame in changed.tell {
             let frame = Arc::new(frame);

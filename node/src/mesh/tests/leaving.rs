@@ -35,7 +35,10 @@ async fn a_member_that_was_off_during_its_removal_gets_nothing_when_it_is_back()
     })
     .await;
     let name = &late.address;
-    assert!(b.hallway.agents().directory().listed_elsewhere(name).is_none(), "no roster of after the removal");
+    assert!(
+        b.hallway.agents().directory().listed_elsewhere(name).is_none(),
+        "no roster of after the removal"
+    );
     assert!(a.texts(&alice).is_empty());
     assert!(a.mesh.peers().iter().all(|peer| peer.state != PeerState::Connected));
 }

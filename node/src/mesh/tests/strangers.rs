@@ -68,7 +68,8 @@ async fn a_stranger_with_a_valid_certificate_is_told_nothing_but_no() {
 async fn a_stranger_who_skips_the_proof_hears_nothing() {
     let (a, _b) = pair().await;
     let stranger = Stranger::new();
-    for frame in [Frame::Ping(1), Frame::RosterAdvert(Default::default()), Frame::Members(Default::default())] {
+    for frame in [Frame::Ping(1), Frame::RosterAdvert(Default::default()), Frame::Members(Default::default())]
+    {
         let (_connection, reader, writer) = stranger.dial(&a, Purpose::Link).await;
         writer.send(&[frame]).await.unwrap();
         assert_eq!(everything(reader).await, []);

@@ -43,7 +43,8 @@ impl Node {
         let naming = Naming::new("default", "aimaestro.local", host).unwrap();
         let directory = Directory::new(naming, identity.node_id());
         let clock = Arc::new(SystemClock);
-        let agents = Agents::load(agents::Config::default(), store.clone(), clock.clone(), directory).unwrap();
+        let agents =
+            Agents::load(agents::Config::default(), store.clone(), clock.clone(), directory).unwrap();
         let config = message::Config { patience_ms: 0, ..message::Config::default() };
         let hallway = Hallway::new(config, store.clone(), agents, clock.clone(), Tasks::new("hallway"));
         let config = Config { listen, share_loopback: true, ..Config::default() };

@@ -1,0 +1,143 @@
+//! Every setting, and where it comes from: defaults, then the file, then `AMESH_*` variables, then flags.
+//! Called by `cli/up.rs`; each part owns its own `Config`, this one only gathers them.
+
+use crate::{agents, http, mesh, message};
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// What a node is told before it starts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the node keeps everything. Unset: `amesh` in the platform's data directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// This machine's name in the mesh: letters, digits and hyphens. Unset: the hostname.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The organization (the protocol's tenant) of agents here.
+    pub org: String,
+    /// The provider domain of agents here. The default is the reference network's local domain, so that existing
+    /// clients work unchanged.
+    pub provider: String,
+    /// Where agents connect. Loopback only: any other address needs TLS, which this version does not have.
+    pub api: Vec<SocketAddr>,
+    /// Where other nodes connect, over UDP. Port 0 means any.
+    pub mesh: SocketAddr,
+    /// Other nodes to look for, as HOST:PORT. Does what multicast does where multicast is blocked.
+    pub peers: Vec<String>,
+    /// Announce this node, and look for others, by multicast DNS.
+    pub mdns: bool,
+    /// 64 hexadecimal digits. Every node that is given them is in one mesh, without tickets. Keep it secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mesh_secret: Option<String>,
+    /// How much is kept, and where a queue is full.
+    pub store: amesh_store::Config,
+    /// Who may register.
+    pub agents: agents::Config,
+    /// How mail is accepted, kept and retried.
+    pub message: message::Config,
+    /// How links to other nodes behave.
+    pub mesh_link: mesh::Config,
+    /// The agents' API: limits and deadlines.
+    pub http: http::Config,
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file or a variable does not say what it should.
+    #[error("{0}")]
+    Unreadable(Box<figment::Error>),
+    /// A file was named that is not there.
+    #[error("there is no configuration file at {0}")]
+    NoFile(PathBuf),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: None,
+            host: None,
+            org: "default".to_owned(),
+            provider: "aimaestro.local".to_owned(),
+            api: vec![
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 23000)),
+                SocketAddr::from((Ipv6Addr::LOCALHOST, 23000)),
+            ],
+            mesh: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 23001)),
+            peers: Vec::new(),
+            mdns: true,
+            mesh_secret: None,
+            store: amesh_store::Config::default(),
+            agents: agents::Config::default(),
+            message: message::Config::default(),
+            mesh_link: mesh::Config::default(),
+            http: http::Config::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the defaults, then `file`, then the environment. Flags are set by the caller afterwards.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the setting and where it was read.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = file {
+            if !file.is_file() {
+                return Err(ConfigError::NoFile(file.to_path_buf()));
+            }
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        // AMESH_LOG, AMESH_AGENT and others are not settings of the node: only known names are taken.
+        let known = |key: &figment::value::UncasedStr| {
+            let first = key.as_str().split("__").next().unwrap_or_default().to_ascii_lowercase();
+            SETTINGS.contains(&first.as_str())
+        };
+        figment
+            .merge(Env::prefixed("AMESH_").filter(known).split("__"))
+            .extract()
+            .map_err(|error| ConfigError::Unreadable(Box::new(error)))
+    }
+}
+
+const SETTINGS: [&str; 14] = [
+    "data_dir", "host", "org", "provider", "api", "mesh", "peers", "mdns", "mesh_secret", "store", "agents", "message",
+    "mesh_link", "http",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_overrides_defaults_and_names_what_it_does_not_know() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("amesh.toml");
+        std::fs::write(&file, "org = \"acme\"\n[store]\ncache_mib = 8\n").unwrap();
+        let config = Config::load(Some(&file)).unwrap();
+        assert_eq!((config.org.as_str(), config.store.cache_mib), ("acme", 8));
+        std::fs::write(&file, "orgg = \"acme\"\n").unwrap();
+        let error = Config::load(Some(&file)).unwrap_err().to_string();
+        assert!(error.contains("orgg"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error_not_the_defaults() {
+        let error = Config::load(Some(Path::new("/nonexistent/amesh.toml"))).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/amesh.toml"));
+    }
+
+    #[test]
+    fn every_setting_is_known_to_the_environment() {
+        let table = serde_json::to_value(Config::default()).unwrap();
+        for key in table.as_object().unwrap().keys() {
+            assert!(SETTINGS.contains(&key.as_str()), "AMESH_{} would be ignored", key.to_uppercase());
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The only place where parts meet: [`Config`] → [`App::build`] → [`App::run`]. Called by `cli/up.rs` and by tests that
+//! run a node in their own process.
+//!
+//! Parts are built from the disk outwards, so that no door is open before what is behind it stands, and closed in
+//! reverse: doors, then links, then discovery, then the hallway, then the store (DESIGN §2).
+
+mod error;
+mod file;
+mod housekeeping;
+mod naming;
+
+pub use error::{BuildError, CloseError};
+pub use file::Ready;
+
+use crate::agents::{self, Agents, directory::Directory};
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::Config;
+use crate::http::{self, control};
+use crate::mesh::{self, Identity, Mesh, private_dir};
+use crate::message::Hallway;
+use crate::tasks::Tasks;
+use amesh_discovery::finder::{Event, Finder};
+use amesh_discovery::hosts::{mdns::Mdns, static_list::StaticList};
+use amesh_discovery::interfaces::Interfaces;
+use amesh_discovery::manager::{self, Manager};
+use amesh_proto::address::Naming;
+use amesh_store::Store;
+use file::NodeFile;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+
+/// A running node.
+#[derive(Debug)]
+pub struct App {
+    store: Store,
+    mesh: Mesh,
+    groups: Groups,
+    stop_requested: Arc<Notify>,
+    ready: Ready,
+    file: NodeFile,
+}
+
+/// The groups of tasks, in the order in which they are closed. The mesh closes its own.
+#[derive(Debug)]
+struct Groups {
+    doors: Tasks,
+    discovery: Tasks,
+    hallway: Tasks,
+}
+
+impl App {
+    /// Builds every part and opens the doors.
+    ///
+    /// # Errors
+    /// [`BuildError`], by the part that could not be built; what was built before it is closed again.
+    pub async fn build(config: Config) -> Result<Self, BuildError> {
+        let data_dir = config.data_dir.clone().ok_or(BuildError::NoDataDir)?;
+        let naming = naming::of(&config)?;
+        let clock: SharedClock = Arc::new(SystemClock);
+        // Everything that can fail cheaply comes before the store is opened.
+        let bound = http::serve::bind(&http_config(&config)).await?;
+        private_dir(&data_dir)?;
+        let store = open_store(&data_dir, &config)?;
+        // The store's lock is the single-instance check: from here on the directory is ours.
+        let identity = Identity::load_or_create(&data_dir)?;
+        let groups = Groups {
+            doors: Tasks::new("doors"),
+            discovery: Tasks::new("discovery"),
+            hallway: Tasks::new("hallway"),
+        };
+        let directory = Directory::new(naming.clone(), identity.node_id());
+        let agents = Agents::load(config.agents.clone(), store.clone(), clock.clone(), directory)?;
+        let hallway = Hallway::new(
+            config.message.clone(),
+            store.clone(),
+            agents.clone(),
+            clock.clone(),
+            groups.hallway.clone(),
+        );
+        let mesh = start_mesh(&config, &data_dir, identity, &store, &hallway, &clock, &groups).await?;
+        hallway.start_expiry();
+        housekeeping::start(&groups.hallway, store.clone(), clock.clone(), data_dir.clone());
+        let ready = Ready::of(&naming, bound.addresses(), mesh.listen_addr(), mesh.node_id());
+        let stop_requested = Arc::new(Notify::new());
+        let parts = http::state::Parts {
+            agents,
+            hallway,
+            store: store.clone(),
+            mesh: Some(mesh.clone()),
+            naming,
+            clock,
+            tasks: groups.doors.clone(),
+            config: http_config(&config),
+            data_dir: data_dir.clone(),
+            stop_requested: stop_requested.clone(),
+        };
+        let state = http::serve::serve(bound, parts);
+        control::serve(&data_dir, state)?;
+        let file = NodeFile::write(&data_dir, &ready)?;
+        Ok(Self { store, mesh, groups, stop_requested, ready, file })
+    }
+
+    /// Where the node is reached, now that it is ready.
+    #[must_use]
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// Serves until `stop` resolves or the owner asks for a stop, then closes everything in order.
+    ///
+    /// # Errors
+    /// [`CloseError`] when a part did not close in time. What was accepted is on disk all the same.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), CloseError> {
+        tokio::select! {
+            () = stop => tracing::info!("asked to stop by a signal"),
+            () = self.stop_requested.notified() => tracing::info!("asked to stop by the owner"),
+        }
+        self.close().await
+    }
+
+    /// Closes everything, in the reverse of the order in which it was built.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn close(self) -> Result<(), CloseError> {
+        let Self { store, mesh, groups, file, .. } = self;
+        let doors = groups.doors.shutdown(PATIENCE).await;
+        let links = mesh.shutdown(PATIENCE).await;
+        let discovery = groups.discovery.shutdown(PATIENCE).await;
+        let hallway = groups.hallway.shutdown(PATIENCE).await;
+        // Whatever hangs above, the store is closed; nothing acknowledged depends on it, but a clean end does.
+        store.close().await?;
+        file.remove();
+        for closed in [doors, links, discovery, hallway] {
+            closed?;
+        }
+        Ok(())
+    }
+}
+
+/// Builds a node, prints that it is ready with `announce`, and serves until `stop` resolves.
+///
+/// # Errors
+/// When it cannot be built or does not close in time.
+pub async fn run(
+    config: Config,
+    announce: impl FnOnce(&Ready),
+    stop: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let app = App::build(config).await?;
+    announce(app.ready());
+    Ok(app.run(stop).await?)
+}
+
+/// Why [`run`] ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It did not start.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// It did not stop cleanly.
+    #[error(transparent)]
+    Close(#[from] CloseError),
+}
+
+/// Where the store lies in a data directory.
+#[must_use]
+pub fn store_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("store")
+}
+
+fn open_store(data_dir: &Path, config: &Config) -> Result<Store, BuildError> {
+    let cause = |cause| BuildError::Store { data_dir: data_dir.to_path_buf(), cause };
+    Store::open(&store_dir(data_dir), config.store.clone()).map_err(cause)
+}
+
+fn http_config(config: &Config) -> http::Config {
+    http::Config { api: config.api.clone(), ..config.http.clone() }
+}
+
+async fn start_mesh(
+    config: &Config,
+    data_dir: &Path,
+    identity: Identity,
+    store: &Store,
+    hallway: &Hallway,
+    clock: &SharedClock,
+    groups: &Groups,
+) -> Result<Mesh, BuildError> {
+    let discovery = start_discovery(config, &identity, clock, &groups.discovery);
+    let parts = mesh::Parts {
+        data_dir: Some(data_dir.to_path_buf()),
+        identity,
+        store: store.clone(),
+        hallway: hallway.clone(),
+        clock: clock.clone(),
+        tasks: Tasks::new("mesh"),
+        discovery: Some(discovery),
+    };
+    let link =
+        mesh::Config { listen: config.mesh, secret: config.mesh_secret.clone(), ..config.mesh_link.clone() };
+    Ok(Mesh::start(link, parts).await?)
+}
+
+fn start_discovery(
+    config: &Config,
+    identity: &Identity,
+    clock: &SharedClock,
+    tasks: &Tasks,
+) -> (Arc<Manager>, mpsc::Receiver<Event>) {
+    let interfaces = Interfaces::default();
+    let mut finders: Vec<Arc<dyn Finder>> = vec![Arc::new(StaticList::new(config.peers.clone()))];
+    if config.mdns {
+        finders.push(Arc::new(Mdns::new(interfaces.clone())));
+    }
+    let elapsed = clock.clone();
+    let started = Manager::start(
+        manager::Config { own: identity.node_id(), interfaces },
+        finders,
+        Arc::new(move || elapsed.monotonic()),
+        &tasks.stopping(),
+    );
+    for work in started.work {
+        tasks.spawn(work);
+    }
+    (started.manager, started.events)
+}
+
+/// How long each part may take to close.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use crate::agents::{self, Agents, directory::Directory};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::http::{self, control};
-use crate::mesh::{self, Identity, Mesh, private_dir};
+use crate::mesh::{self, Identity, Mesh, MeshError, private_dir};
 use crate::message::Hallway;
 use crate::tasks::Tasks;
 use amesh_discovery::finder::{Event, Finder};
@@ -61,7 +61,7 @@ impl App {
         let naming = naming::of(&config)?;
         let clock: SharedClock = Arc::new(SystemClock);
         // Everything that can fail cheaply comes before the store is opened.
-        let bound = http::serve::bind(&http_config(&config)).await?;
+        let bound = http::bind(&http_config(&config)).await?;
         private_dir(&data_dir)?;
         let store = open_store(&data_dir, &config)?;
         // The store's lock is the single-instance check: from here on the directory is ours.
@@ -85,7 +85,7 @@ impl App {
         housekeeping::start(&groups.hallway, store.clone(), clock.clone(), data_dir.clone());
         let ready = Ready::of(&naming, bound.addresses(), mesh.listen_addr(), mesh.node_id());
         let stop_requested = Arc::new(Notify::new());
-        let parts = http::state::Parts {
+        let parts = http::Parts {
             agents,
             hallway,
             store: store.clone(),
@@ -97,7 +97,7 @@ impl App {
             data_dir: data_dir.clone(),
             stop_requested: stop_requested.clone(),
         };
-        let state = http::serve::serve(bound, parts);
+        let state = http::serve(bound, parts);
         control::serve(&data_dir, state)?;
         let file = NodeFile::write(&data_dir, &ready)?;
         Ok(Self { store, mesh, groups, stop_requested, ready, file })
@@ -107,6 +107,18 @@ impl App {
     #[must_use]
     pub fn ready(&self) -> &Ready {
         &self.ready
+    }
+
+    /// Joins the mesh of `ticket`, or does nothing if this node is in that mesh already, as after a restart with the
+    /// same words. Names that clash are taken as the older member has them.
+    ///
+    /// # Errors
+    /// When the ticket is not good, or the inviter refuses or is not there.
+    pub async fn join(&self, ticket: &str) -> Result<(), MeshError> {
+        if self.mesh.is_in_mesh_of(ticket) {
+            return Ok(());
+        }
+        self.mesh.join(ticket, false, true).await.map(drop)
     }
 
     /// Serves until `stop` resolves or the owner asks for a stop, then closes everything in order.
@@ -139,31 +151,6 @@ impl App {
         }
         Ok(())
     }
-}
-
-/// Builds a node, prints that it is ready with `announce`, and serves until `stop` resolves.
-///
-/// # Errors
-/// When it cannot be built or does not close in time.
-pub async fn run(
-    config: Config,
-    announce: impl FnOnce(&Ready),
-    stop: impl Future<Output = ()>,
-) -> Result<(), RunError> {
-    let app = App::build(config).await?;
-    announce(app.ready());
-    Ok(app.run(stop).await?)
-}
-
-/// Why [`run`] ended badly.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// It did not start.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// It did not stop cleanly.
-    #[error(transparent)]
-    Close(#[from] CloseError),
 }
 
 /// Where the store lies in a data directory.

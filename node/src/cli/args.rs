@@ -159,6 +159,13 @@ pub struct JoinArgs {
     pub yes: bool,
 }
 
+impl JoinArgs {
+    /// `amesh join TICKET`.
+    pub(super) fn of(ticket: &str) -> Self {
+        Self { ticket: Some(ticket.to_owned()), file: None, leave: false, yes: false }
+    }
+}
+
 /// `amesh peers`.
 #[derive(Debug, Args)]
 pub struct PeersArgs {

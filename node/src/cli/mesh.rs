@@ -100,7 +100,7 @@ pub(super) fn ticket_of(ctx: &Context, word: &str) -> Result<String, Trouble> {
 }
 
 /// The ticket from the argument, a file, or standard input.
-fn ticket(ctx: &Context, args: &JoinArgs, stdin: &mut impl Read) -> Result<String, Trouble> {
+pub(super) fn ticket(ctx: &Context, args: &JoinArgs, stdin: &mut impl Read) -> Result<String, Trouble> {
     let mut text = String::new();
     let from = match (&args.ticket, &args.file) {
         (Some(ticket), _) if ticket != "-" => return checked(ctx, ticket),

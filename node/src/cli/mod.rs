@@ -22,6 +22,7 @@ mod session;
 mod status;
 mod table;
 mod trouble;
+mod up;
 mod view;
 
 use args::{Cli, Command};
@@ -56,6 +57,6 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Logs(args) => logs::logs(&ctx, &args).await,
         Command::Completions(args) => generate::completions(&args, ctx.out),
         Command::Man(args) => generate::man(&args, ctx.out),
-        other => Err(output::Trouble::new("not_built", format!("{other:?} is not connected yet")).into()),
+        Command::Up(args) => up::up(&ctx, *args).await,
     }
 }

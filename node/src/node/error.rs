@@ -1,6 +1,6 @@
 //! Why a node does not start or does not stop. Shown by `cli/up.rs`, so each says what mends it.
 
-use crate::http::{control::ControlError, serve::BindError};
+use crate::http::{BindError, control::ControlError};
 use crate::mesh::{FileError, IdentityError, StartError};
 use crate::tasks::StillRunning;
 use amesh_store::{OpenError, StoreError};

@@ -107,8 +107,20 @@ impl Config {
 }
 
 const SETTINGS: [&str; 14] = [
-    "data_dir", "host", "org", "provider", "api", "mesh", "peers", "mdns", "mesh_secret", "store", "agents", "message",
-    "mesh_link", "http",
+    "data_dir",
+    "host",
+    "org",
+    "provider",
+    "api",
+    "mesh",
+    "peers",
+    "mdns",
+    "mesh_secret",
+    "store",
+    "agents",
+    "message",
+    "mesh_link",
+    "http",
 ];
 
 #[cfg(test)]

@@ -34,8 +34,10 @@ pub fn render(defaults: &Table) -> String {
 }
 
 fn table(text: &mut String, path: &str, values: &Table) {
-    let (_, source, name) =
-        STRUCTS.iter().find(|(at, _, _)| *at == path).unwrap_or_else(|| panic!("no struct is named for [{path}]"));
+    let (_, source, name) = STRUCTS
+        .iter()
+        .find(|(at, _, _)| *at == path)
+        .unwrap_or_else(|| panic!("no struct is named for [{path}]"));
     let fields = documented_fields(source, name);
     if !path.is_empty() {
         // Writing to a String cannot fail.
@@ -63,7 +65,8 @@ fn table(text: &mut String, path: &str, values: &Table) {
 }
 
 fn documented_fields(source: &str, name: &str) -> Vec<(String, Vec<String>)> {
-    let text = std::fs::read_to_string(workspace_root().join(source)).unwrap_or_else(|e| panic!("{source}: {e}"));
+    let text =
+        std::fs::read_to_string(workspace_root().join(source)).unwrap_or_else(|e| panic!("{source}: {e}"));
     let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{source}: {error}"));
     let found = file.items.into_iter().find_map(|item| match item {
         Item::Struct(item) if item.ident == name => Some(item.fields),

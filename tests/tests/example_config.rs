@@ -20,7 +20,9 @@ fn an_example_with_every_line_uncommented_is_read_back() {
     let uncommented: String = render(&defaults)
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(setting) if setting.contains(" = ") && !setting.ends_with("(not set)") => format!("{setting}\n"),
+            Some(setting) if setting.contains(" = ") && !setting.ends_with("(not set)") => {
+                format!("{setting}\n")
+            }
             _ if line.starts_with('[') => format!("{line}\n"),
             _ => String::new(),
         })

@@ -50,8 +50,9 @@ pub(super) async fn up(ctx: &Context, args: UpArgs) -> anyhow::Result<()> {
 
 /// Defaults, file and environment, then what was typed.
 fn config(ctx: &Context, args: UpArgs) -> anyhow::Result<Config> {
-    let mut config = Config::load(args.config.as_deref())
-        .map_err(|error| Trouble::usage(error.to_string()).mend("see amesh.example.toml for every setting"))?;
+    let mut config = Config::load(args.config.as_deref()).map_err(|error| {
+        Trouble::usage(error.to_string()).mend("see amesh.example.toml for every setting")
+    })?;
     if ctx.global.data_dir.is_some() || config.data_dir.is_none() {
         config.data_dir = Some(ctx.data_dir()?);
     }

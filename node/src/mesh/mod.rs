@@ -49,6 +49,7 @@ use amesh_discovery::finder::Event;
 use amesh_discovery::manager::Manager;
 use amesh_proto::member::{MeshId, is_host_label};
 use amesh_proto::node_id::NodeId;
+use amesh_proto::ticket::Ticket;
 use amesh_proto::time::UnixMillis;
 use amesh_store::Store;
 use carrier::MeshCarrier;
@@ -142,6 +143,12 @@ impl Mesh {
     #[must_use]
     pub fn listen_addr(&self) -> SocketAddr {
         self.shared.endpoint.local_addr()
+    }
+
+    /// Whether `ticket` leads to the mesh that this node is in. A text that is no ticket leads nowhere.
+    #[must_use]
+    pub fn is_in_mesh_of(&self, ticket: &str) -> bool {
+        ticket.parse::<Ticket>().is_ok_and(|ticket| ticket.mesh == self.shared.mesh_id())
     }
 
     /// Lets nobody in any more, finishes and answers what is under way, says goodbye, closes the port. Discovery is

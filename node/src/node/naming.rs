@@ -21,7 +21,8 @@ pub(super) fn of(config: &Config) -> Result<Naming, BuildError> {
     probe("host", &host, format!("x@{host}.{org}.{provider}"))?;
     // `name@org.provider` and `name@host.provider` must never mean two things (DESIGN §3).
     if host == org {
-        let why = "it equals the organization, so addresses would be ambiguous; choose another with --host".to_owned();
+        let why = "it equals the organization, so addresses would be ambiguous; choose another with --host"
+            .to_owned();
         return Err(BuildError::Name { setting: "host", value: host, why });
     }
     Ok(Naming { org, provider, host })

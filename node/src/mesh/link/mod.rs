@@ -8,6 +8,8 @@ pub(crate) mod receive;
 pub(crate) mod send;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use receive::{Arrival, LinkReceiver, Outcome, ReceiveAction};
 pub(crate) use send::{LinkSender, Offer, Picked, Scan, Settled};

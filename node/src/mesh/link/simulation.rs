@@ -1,1 +1,0 @@
-//! Two nodes on a simulated network.

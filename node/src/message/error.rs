@@ -89,8 +89,6 @@ pub enum SignatureFault {
     Missing,
     /// It verifies for no accepted form of the message.
     Invalid,
-    /// The sender's key is not known.
-    KeyUnknown,
     /// The sender's key was not valid when the message was accepted.
     KeyRevoked,
 }
@@ -182,7 +180,6 @@ impl SignatureFault {
         match self {
             Self::Missing => "signature_missing",
             Self::Invalid => "signature_invalid",
-            Self::KeyUnknown => "key_not_found",
             Self::KeyRevoked => "key_revoked",
         }
     }
@@ -193,7 +190,6 @@ impl SignatureFault {
             Self::Invalid => {
                 "the signature matches no accepted form of this message (AMP 04 §Message Signing)"
             }
-            Self::KeyUnknown => "the sender's key is not known to this node",
             Self::KeyRevoked => "the sender's key was no longer valid when this message was accepted",
         }
     }

@@ -134,6 +134,11 @@ impl MeshEndpoint {
 
 #[cfg(test)]
 impl MeshEndpoint {
+    /// Connections that are open or being made.
+    pub(crate) fn connections(&self) -> usize {
+        self.endpoint.open_connections()
+    }
+
     /// From now on nothing that is sent leaves and nothing comes in: what open links say at their end is lost.
     pub(crate) fn vanish(&self) {
         // A socket of the other address family cannot send where the links lead.

@@ -218,6 +218,7 @@ impl Mesh {
         let shared = &self.shared;
         shared.endpoint.vanish();
         shared.end_links(Stop::Removed, Duration::from_secs(5)).await;
+        shared.endpoint.close(Duration::ZERO).await;
         drop(shared.tasks.shutdown(Duration::from_secs(5)).await);
     }
 }

@@ -1,5 +1,6 @@
 //! Several nodes in one process, over real sockets on the loopback interface.
 
+mod cable;
 mod joining;
 mod leaving;
 mod mailing;

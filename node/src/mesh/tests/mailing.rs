@@ -52,7 +52,7 @@ async fn mail_written_while_the_other_node_is_off_arrives_in_order_and_once() {
     a.knows("bob").await;
     b.knows("alice").await;
     let stopped = b.stop().await;
-    let texts = numbered(300);
+    let texts = numbered(100);
     for text in &texts {
         a.send(&alice, "bob", text).await.unwrap();
     }
@@ -82,10 +82,10 @@ async fn a_receiver_that_dies_under_load_loses_and_doubles_nothing() {
     let (alice, bob) = (a.agent("alice").await, b.agent("bob").await);
     a.knows("bob").await;
     b.knows("alice").await;
-    let texts = numbered(600);
+    let texts = numbered(90);
     for (number, text) in texts.iter().enumerate() {
         a.send(&alice, "bob", text).await.unwrap();
-        if number % 200 == 199 {
+        if number % 30 == 29 {
             b = b.die().await.start().await;
         }
     }

@@ -36,14 +36,15 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// For loopback: room for a program that sends as fast as it can for a while.
+    /// For loopback: room for a program that sends as fast as it can for a while, and for acknowledging one by one
+    /// whatever ten of them send.
     #[must_use]
     pub fn local() -> Self {
         Self {
             route_per_minute: 6_000,
             route_burst: 1_000,
             route_per_hour: 0,
-            pending_per_minute: 6_000,
+            pending_per_minute: 60_000,
             other_per_minute: 6_000,
             register_per_minute: 600,
             failures_per_minute: 600,

@@ -19,7 +19,8 @@ pub(crate) struct Page {
     pub(crate) has_more: bool,
 }
 
-/// At most `limit` messages after `after`, oldest first (RLY-4). What is shown counts as handed out from now on, and stays.
+/// At most `limit` messages after `after`, oldest first (RLY-4), and fewer when they are large. What is shown counts as
+/// handed out from now on, and stays.
 pub(crate) fn read(
     state: &State,
     agent: &Arc<Agent>,
@@ -28,9 +29,16 @@ pub(crate) fn read(
     method: &str,
 ) -> Result<Page, Problem> {
     let hallway = &state.parts.hallway;
-    let mut entries = hallway.pending(agent, after, limit + 1)?;
-    let has_more = entries.len() > limit;
-    entries.truncate(limit);
+    let (mut entries, mut bytes, mut last, mut has_more) = (Vec::new(), 0, after, true);
+    while has_more && entries.len() < limit && bytes < PAGE_BYTES {
+        let wanted = (limit - entries.len()).min(AT_ONCE);
+        let mut some = hallway.pending(agent, last, wanted + 1)?;
+        has_more = some.len() > wanted;
+        some.truncate(wanted);
+        bytes += some.iter().map(|entry| entry.mail.envelope.len() + entry.mail.payload.len()).sum::<usize>();
+        last = some.last().map_or(last, |entry| Some(entry.seq));
+        entries.append(&mut some);
+    }
     let fresh: Vec<Seq> = entries.iter().filter(|entry| !entry.handed_out).map(|entry| entry.seq).collect();
     if !fresh.is_empty() {
         let (hallway, agent) = (hallway.clone(), agent.clone());
@@ -62,3 +70,7 @@ pub(crate) fn id_of(text: &str) -> Result<MessageId, Problem> {
 pub(crate) fn unknown() -> Problem {
     Problem::not_found("no message with this id waits for you").field("id")
 }
+
+/// A page ends after so many bytes, whatever its limit: a hundred messages of 512 KB are not put into one answer.
+const PAGE_BYTES: usize = 4 << 20;
+const AT_ONCE: usize = 16;

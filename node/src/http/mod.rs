@@ -45,6 +45,10 @@ pub struct Config {
     pub header_timeout_s: u64,
     /// Seconds within which a request's body must arrive.
     pub body_timeout_s: u64,
+    /// Seconds within which a WebSocket must prove itself (WS-5).
+    pub socket_auth_s: u64,
+    /// Seconds without any traffic after which a WebSocket is closed (WS-9).
+    pub socket_idle_s: u64,
     /// Limits on loopback.
     pub local_limits: Profile,
     /// Limits on every other listener.
@@ -59,6 +63,8 @@ impl Default for Config {
             max_connections: 4096,
             header_timeout_s: 30,
             body_timeout_s: 10,
+            socket_auth_s: 10,
+            socket_idle_s: 300,
             local_limits: Profile::local(),
             public_limits: Profile::public(),
         }
@@ -67,29 +73,31 @@ impl Default for Config {
 
 /// Every endpoint, one line each.
 fn routes(state: Shared) -> Router {
-    let both_bases = Router::new()
-        .route("/register", post(register::register))
-        .route("/route", post(route::route))
-        .route("/messages", get(pending::list)) // IPR-24
-        .route(
-            "/messages/pending",
-            get(pending::list).post(pending::acknowledge_batch).delete(pending::acknowledge_query),
-        )
-        .route("/messages/pending/ack", post(pending::acknowledge_batch))
-        .route("/messages/pending/{id}", delete(pending::acknowledge_one))
-        .route("/messages/{id}", get(messages::state))
-        .route("/inbox", get(pending::list))
-        .route("/inbox/{id}/ack", post(pending::acknowledge_one))
-        .route("/agents", get(agents::list))
-        .route("/agents/me", get(agents::me).patch(agents::update).delete(agents::deregister))
-        .route("/agents/resolve/{address}", get(agents::resolve))
-        .route("/agents/{address}", get(agents::resolve))
-        .route("/health", get(health::health))
-        .route("/info", get(info::info))
-        .route("/ws", any(ws::upgrade));
-    Router::new()
-        .nest("/v1", both_bases.clone())
-        .nest("/api/v1", both_bases)
+    let mut router = Router::new();
+    for base in ["/v1", "/api/v1"] {
+        // Routed whole rather than nested: nesting takes every request's path apart and builds it anew.
+        let at = |path: &str| format!("{base}{path}");
+        router = router
+            .route(&at("/register"), post(register::register))
+            .route(&at("/route"), post(route::route))
+            .route(&at("/messages"), get(pending::list)) // IPR-24
+            .route(&at("/messages/pending"), get(pending::list))
+            .route(&at("/messages/pending"), post(pending::acknowledge_batch))
+            .route(&at("/messages/pending"), delete(pending::acknowledge_query))
+            .route(&at("/messages/pending/ack"), post(pending::acknowledge_batch))
+            .route(&at("/messages/pending/{id}"), delete(pending::acknowledge_one))
+            .route(&at("/messages/{id}"), get(messages::state))
+            .route(&at("/inbox"), get(pending::list))
+            .route(&at("/inbox/{id}/ack"), post(pending::acknowledge_one))
+            .route(&at("/agents"), get(agents::list))
+            .route(&at("/agents/me"), get(agents::me).patch(agents::update).delete(agents::deregister))
+            .route(&at("/agents/resolve/{address}"), get(agents::resolve))
+            .route(&at("/agents/{address}"), get(agents::resolve))
+            .route(&at("/health"), get(health::health))
+            .route(&at("/info"), get(info::info))
+            .route(&at("/ws"), any(ws::upgrade));
+    }
+    router
         .route("/api/v1/v1/inbox", get(pending::list)) // ICL-19
         .route("/api/v1/v1/inbox/{id}/ack", post(pending::acknowledge_one)) // ICL-19
         .route("/api/organization", get(well_known::organization)) // ICL-2

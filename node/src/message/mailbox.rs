@@ -23,12 +23,19 @@ impl Hallway {
         after: Option<Seq>,
         limit: usize,
     ) -> Result<Vec<MailboxEntry>, StoreError> {
-        let mut entries = self.inner.store.pending(agent.no, after, limit)?;
-        if self.clock_is_steady() {
-            let now = self.inner.clock.now();
-            entries.retain(|entry| entry.expires_at > now);
+        let (steady, now) = (self.clock_is_steady(), self.inner.clock.now());
+        let (mut living, mut after) = (Vec::new(), after);
+        loop {
+            let wanted = limit - living.len();
+            let page = self.inner.store.pending(agent.no, after, wanted)?;
+            // A page of expired mail is not the end: what lies behind it must not be hidden.
+            let is_last = page.len() < wanted;
+            after = page.last().map_or(after, |entry| Some(entry.seq));
+            living.extend(page.into_iter().filter(|entry| !steady || entry.expires_at > now));
+            if is_last || living.len() >= limit {
+                return Ok(living);
+            }
         }
-        Ok(entries)
     }
 
     /// How many messages wait for `agent`.

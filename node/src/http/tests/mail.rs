@@ -166,3 +166,26 @@ async fn the_full_form_keeps_its_id_and_a_stale_timestamp_is_refused() {
     let new = rig.post("/v1/route", &alice, envelope("msg_1790000000_abe", now.plus(hour))).await;
     assert_eq!((new.status, new.body["error"].as_str()), (400, Some("timestamp_future")));
 }
+
+#[tokio::test]
+async fn a_page_of_large_messages_is_cut_by_bytes_and_none_is_lost() {
+    let rig = Rig::new();
+    let (alice, bob) = (rig.register("alice").await, rig.register("bob").await);
+    for _ in 0..40 {
+        let mut letter = alice.letter(&bob, "large");
+        letter["payload"]["context"] = json!({"a": "x".repeat(250_000)});
+        letter["signature"] = Value::Null;
+        assert_eq!(rig.post("/v1/route", &alice, letter).await.status, 200);
+    }
+    let (mut seen, mut pages, mut path) = (0, 0, "/v1/messages/pending".to_owned());
+    loop {
+        let page = rig.get(&path, &bob).await.body;
+        seen += page["count"].as_u64().unwrap();
+        pages += 1;
+        assert_eq!(page["remaining"], 40 - seen);
+        let Some(cursor) = page["cursor"].as_str() else { break };
+        path = format!("/v1/messages/pending?cursor={cursor}");
+    }
+    assert_eq!(seen, 40);
+    assert!(pages > 1);
+}

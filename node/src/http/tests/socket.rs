@@ -209,3 +209,15 @@ async fn a_socket_ends_with_its_agent_and_with_the_node() {
     stopped.unwrap();
     assert_eq!(last, json!({"closed": 1001}));
 }
+
+#[tokio::test]
+async fn a_socket_that_is_silent_is_closed_before_and_after_it_proved_itself() {
+    let (rig, address) =
+        Rig::listening(Config { socket_auth_s: 1, socket_idle_s: 1, ..Config::default() }).await;
+    let alice = rig.register("alice").await;
+    let mut unknown = Ws::raw(address, "/v1/ws").await;
+    assert_eq!(unknown.hear().await["error"], "unauthorized");
+    assert_eq!(unknown.hear().await, json!({"closed": 4001}));
+    let mut idle = Ws::open(address, &alice).await;
+    assert_eq!(idle.hear().await, json!({"closed": 1000}));
+}

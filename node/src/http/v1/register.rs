@@ -11,9 +11,9 @@ use crate::http::state::{self, Peer, Shared};
 use crate::http::well_known::{base, origin};
 use crate::message::Notice;
 use amesh_proto::api::register::{ProviderFace, RegisterRequest, RegisterResponse};
-use axum::extract::{FromRequestParts, OriginalUri, State};
+use axum::extract::{FromRequestParts, State};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 /// `POST /register`
@@ -93,8 +93,7 @@ impl FromRequestParts<Shared> for Source {
         let peer = Peer::from_request_parts(parts, state).await?;
         let standing = state.limits(&peer).registration(peer.remote.ip(), state.now())?;
         let api_key = bearer(&parts.headers)?.map(str::to_owned);
-        let uri: &Uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
-        let (origin, base) = (origin(&peer, uri, &parts.headers), base(uri));
+        let (origin, base) = (origin(&peer, &parts.uri, &parts.headers), base(&parts.uri));
         Ok(Self { peer, standing, api_key, origin, base })
     }
 }

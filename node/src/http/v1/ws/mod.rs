@@ -1,5 +1,6 @@
 //! The WebSocket `/ws` (AMP 05 §WebSocket Delivery): from the request to an authenticated session.
 
+mod asked;
 mod session;
 
 use crate::agents::Agent;
@@ -81,11 +82,12 @@ fn by_header(
 
 async fn serve(state: Shared, peer: Peer, entry: Entry, mut socket: WebSocket) {
     let stopping = state.parts.tasks.stopping();
+    let patience = Duration::from_secs(state.parts.config.socket_auth_s);
     let identity = match entry.0 {
         Some(identity) => identity,
         None => {
             let greeted = tokio::select! {
-                greeted = tokio::time::timeout(GREETING, greet(&state, &peer, &mut socket)) => greeted,
+                greeted = tokio::time::timeout(patience, greet(&state, &peer, &mut socket)) => greeted,
                 () = stopping.cancelled() => return,
             };
             match greeted {
@@ -93,13 +95,20 @@ async fn serve(state: Shared, peer: Peer, entry: Entry, mut socket: WebSocket) {
                 Ok(Some(Err((problem, code)))) => return part(&mut socket, &problem, code).await,
                 Ok(None) => return,
                 Err(_) => {
-                    let late = Problem::unauthorized("no auth frame came within 10 s");
+                    let late = Problem::unauthorized("no auth frame came in time");
                     return part(&mut socket, &late, 4001).await;
                 }
             }
         }
     };
-    Session::new(state, peer, identity, socket).run().await;
+    let out_of_time = async {
+        stopping.cancelled().await;
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    tokio::select! {
+        () = Session::new(state, peer, identity, socket).run() => {}
+        () = out_of_time => {}
+    }
 }
 
 /// The first frame must be `auth` (WS-2, WS-5). Nothing when the client left.
@@ -188,8 +197,9 @@ async fn close(socket: &mut WebSocket, code: u16, reason: &str) {
     tokio::time::timeout(FAREWELL, farewell).await.ok();
 }
 
-const GREETING: Duration = Duration::from_secs(10);
 const WRITE: Duration = Duration::from_secs(10);
+/// A socket that its client does not read must not hold up a stop.
+const LAST_WORDS: Duration = Duration::from_secs(4);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// The library's own default is 128 KiB for each direction of each socket.
 const BUFFER: usize = 8 * 1024;

@@ -1,36 +1,29 @@
 //! One authenticated WebSocket: mail out, frames in (WS-6…WS-14, A-10…A-16). One task, no queue of its own: mail is read
 //! from the mailbox by cursor when a signal says that there is some, and a client that does not read is cut off.
 
-use super::{Gone, Identity, close, error_frame, framed, say, text};
+use super::{Gone, Identity, close, error_frame, say, text};
 use crate::agents::Agent;
 use crate::agents::presence::Guard;
-use crate::http::auth::log_in;
 use crate::http::error::Problem;
-use crate::http::finish::to_the_end;
-use crate::http::limit::Class;
 use crate::http::mailbox;
 use crate::http::state::{Peer, Shared};
-use crate::http::v1::route;
-use crate::message::{Accepted, MailSignal, Status};
-use amesh_proto::api::error::code;
-use amesh_proto::api::route::RouteRequest;
-use amesh_proto::api::ws::{ClientFrame, Connected, MessageDelivered, MessageNew};
+use crate::message::MailSignal;
+use amesh_proto::api::ws::{Connected, MessageNew};
 use amesh_store::Seq;
 use axum::extract::ws::{Message, WebSocket};
+use futures_util::SinkExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use futures_util::{FutureExt, SinkExt};
-use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// See the module.
 pub(super) struct Session {
-    state: Shared,
-    peer: Peer,
-    identity: Identity,
-    socket: WebSocket,
+    pub(super) state: Shared,
+    pub(super) peer: Peer,
+    pub(super) identity: Identity,
+    pub(super) socket: WebSocket,
     signal: MailSignal,
     _online: Guard,
     /// Everything up to here has been written to this socket.
@@ -38,12 +31,12 @@ pub(super) struct Session {
     /// How many of the next messages waited before the socket opened.
     replay_left: usize,
     /// Work that frames of this client asked for; its frames are the answers.
-    under_way: FuturesUnordered<BoxFuture<'static, Vec<String>>>,
-    last_heard: Instant,
+    pub(super) under_way: FuturesUnordered<BoxFuture<'static, Vec<String>>>,
+    pub(super) last_active: Instant,
 }
 
 /// Why a session ends.
-enum End {
+pub(super) enum End {
     /// The client left, or does not read.
     Gone,
     /// The node ends it, for a reason.
@@ -80,7 +73,7 @@ impl Session {
             written: None,
             replay_left: 0,
             under_way: FuturesUnordered::new(),
-            last_heard: Instant::now(),
+            last_active: Instant::now(),
         }
     }
 
@@ -98,8 +91,9 @@ impl Session {
         say(&mut self.socket, greeting).await?;
         self.push().await?;
         let stopping = self.state.parts.tasks.stopping();
+        let idle = Duration::from_secs(self.state.parts.config.socket_idle_s);
         loop {
-            let idle_at = self.last_heard + IDLE;
+            let idle_at = self.last_active + idle;
             let event = tokio::select! {
                 frame = self.socket.recv(), if self.under_way.len() < MAX_UNDER_WAY => Event::Frame(frame),
                 () = self.signal.changed() => Event::Mail,
@@ -116,7 +110,7 @@ impl Session {
                         say(&mut self.socket, frame).await?;
                     }
                 }
-                Event::Idle => return Err(End::Close(1000, "idle for 5 minutes")),
+                Event::Idle => return Err(End::Close(1000, "idle")),
                 Event::Stop => return Err(End::Close(1001, "the node is stopping")),
             }
         }
@@ -143,6 +137,7 @@ impl Session {
             drop(page);
             self.write_all(frames).await?;
             self.written = Some(last);
+            self.last_active = Instant::now();
             self.state.parts.hallway.pushed(self.agent(), last);
             if !has_more {
                 // What waited has been shown; whatever was acknowledged elsewhere meanwhile no longer counts.
@@ -161,126 +156,8 @@ impl Session {
         flushed.map_err(|_| End::Gone)?.map_err(|_| End::Gone)
     }
 
-    async fn heard(&mut self, message: Message) -> Result<(), End> {
-        self.last_heard = Instant::now();
-        let frame = match message {
-            Message::Text(text) => ClientFrame::parse(text.as_bytes()).map_err(Problem::from),
-            Message::Binary(_) => {
-                Err(Problem::new(code::INVALID_REQUEST, "frames are JSON text, not binary"))
-            }
-            Message::Ping(_) | Message::Pong(_) => return Ok(()),
-            Message::Close(_) => return Err(End::Gone),
-        };
-        match frame {
-            Ok(frame) => self.act(frame).await,
-            Err(problem) => self.refuse(&problem).await,
-        }
-    }
-
-    async fn act(&mut self, frame: ClientFrame) -> Result<(), End> {
-        let class = match &frame {
-            ClientFrame::Route { .. } => Class::Route,
-            ClientFrame::Ack { .. } => Class::Pending,
-            _ => Class::Other,
-        };
-        let limits = self.state.limits(&self.peer);
-        if let Err(exceeded) = limits.agent(class, &self.agent().no, self.state.now()) {
-            let reference =
-                if let ClientFrame::Route { reference, .. } = &frame { reference.as_deref() } else { None };
-            let answer = error_frame(&exceeded.into(), value_of(reference));
-            return Ok(say(&mut self.socket, answer).await?);
-        }
-        match frame {
-            ClientFrame::Ping => self.pong().await,
-            ClientFrame::Auth { token } => self.again(&token).await,
-            ClientFrame::Ack { id } => {
-                self.still_known().await?;
-                self.acknowledge(id).await
-            }
-            ClientFrame::Route { data, reference } => {
-                self.still_known().await?;
-                self.route(data, reference)
-            }
-            ClientFrame::Unknown { kind } => {
-                let kind: String = kind.chars().take(40).collect();
-                let problem =
-                    Problem::new(code::INVALID_REQUEST, format!("there is no frame of type {kind:?}"));
-                self.refuse(&problem.field("type")).await
-            }
-        }
-    }
-
-    /// WS-8.
-    async fn pong(&mut self) -> Result<(), End> {
-        #[derive(serde::Serialize)]
-        struct Pong {
-            #[serde(rename = "type")]
-            kind: &'static str,
-            timestamp: String,
-        }
-        let pong = text(&Pong { kind: "pong", timestamp: self.state.now().to_rfc3339() });
-        Ok(say(&mut self.socket, pong).await?)
-    }
-
-    /// A later `auth` frame is tolerated when it says the same.
-    async fn again(&mut self, token: &str) -> Result<(), End> {
-        match log_in(&self.state, &self.peer, token) {
-            Ok(agent) if agent.no == self.agent().no => Ok(()),
-            Ok(_) => {
-                let other = Problem::unauthorized("this connection belongs to another agent; open a new one");
-                Err(self.fail_with(&other, 4003).await)
-            }
-            Err(problem) => Err(self.fail_with(&problem, 4003).await),
-        }
-    }
-
-    /// WS-7. Silent when done; an id that is not waiting gets an error frame.
-    async fn acknowledge(&mut self, id: String) -> Result<(), End> {
-        let id = match mailbox::id_of(&id) {
-            Ok(id) => id,
-            Err(problem) => return self.refuse(&problem).await,
-        };
-        let (state, agent) = (self.state.clone(), self.identity.agent.clone());
-        let work = async move {
-            match mailbox::acknowledge(&state, &agent, vec![id]).await {
-                Ok(0) => vec![error_frame(&mailbox::unknown(), None)],
-                Ok(_) => Vec::new(),
-                Err(problem) => vec![error_frame(&problem, None)],
-            }
-        };
-        self.begin(work);
-        Ok(())
-    }
-
-    /// WS-10, A-15. Messages of one socket are committed in the order of their frames.
-    fn route(&mut self, data: Box<RawValue>, reference: Option<Box<RawValue>>) -> Result<(), End> {
-        let (state, agent) = (self.state.clone(), self.identity.agent.clone());
-        let work = async move {
-            let sent = async {
-                let request = RouteRequest::parse(data.get().as_bytes())?;
-                let to = request.to.clone();
-                Ok((route::send(&state, &agent, None, request).await?, to))
-            };
-            match sent.await {
-                Ok((accepted, to)) => answers(&accepted, to, reference.as_deref()),
-                Err(problem) => vec![error_frame(&problem, value_of(reference.as_deref()))],
-            }
-        };
-        self.begin(work);
-        Ok(())
-    }
-
-    /// Begins `work` now, up to its first wait: what frames ask for is done in their order.
-    fn begin(&mut self, work: impl Future<Output = Vec<String>> + Send + 'static) {
-        let mut work = to_the_end(&self.state.parts.tasks, work);
-        match (&mut work).now_or_never() {
-            Some(frames) => self.under_way.push(std::future::ready(frames).boxed()),
-            None => self.under_way.push(work.boxed()),
-        }
-    }
-
     /// Ends the session of an agent that is gone or whose key was revoked (REG-25, KEY-4).
-    async fn still_known(&mut self) -> Result<(), End> {
+    pub(super) async fn still_known(&mut self) -> Result<(), End> {
         match self.state.parts.agents.authenticate(&self.identity.key) {
             Ok(agent) if agent.no == self.agent().no => {
                 self.identity.agent = agent;
@@ -293,7 +170,7 @@ impl Session {
         }
     }
 
-    async fn refuse(&mut self, problem: &Problem) -> Result<(), End> {
+    pub(super) async fn refuse(&mut self, problem: &Problem) -> Result<(), End> {
         Ok(say(&mut self.socket, error_frame(problem, None)).await?)
     }
 
@@ -301,37 +178,17 @@ impl Session {
         self.fail_with(problem, 1011).await
     }
 
-    async fn fail_with(&mut self, problem: &Problem, close_code: u16) -> End {
+    pub(super) async fn fail_with(&mut self, problem: &Problem, close_code: u16) -> End {
         match self.refuse(problem).await {
             Ok(()) => End::Close(close_code, problem.code()),
             Err(end) => end,
         }
     }
 
-    fn agent(&self) -> &Arc<Agent> {
+    pub(super) fn agent(&self) -> &Arc<Agent> {
         &self.identity.agent
     }
 }
 
-/// `route.result`, and `message.delivered` where it was (A-15, WS-11).
-fn answers(accepted: &Accepted, to: String, reference: Option<&RawValue>) -> Vec<String> {
-    let shown = route::shown(accepted);
-    let mut frames = Vec::with_capacity(2);
-    let delivered = (accepted.status == Status::Delivered).then(|| MessageDelivered {
-        id: shown.id.clone(),
-        to,
-        delivered_at: shown.delivered_at.clone().unwrap_or_default(),
-        method: shown.method.clone(),
-    });
-    frames.push(framed("route.result", shown, reference));
-    frames.extend(delivered.map(|delivered| framed("message.delivered", delivered, None)));
-    frames
-}
-
-fn value_of(reference: Option<&RawValue>) -> Option<serde_json::Value> {
-    reference.and_then(|raw| serde_json::from_str(raw.get()).ok())
-}
-
-const IDLE: Duration = Duration::from_secs(300);
 const PAGE: usize = 32;
 const MAX_UNDER_WAY: usize = 64;

@@ -36,6 +36,7 @@ use v1::{agents, health, info, messages, pending, register, route, ws};
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where agents reach the node. Port 0 means any. Only loopback, until doors can speak TLS.
+    #[serde(skip)]
     pub api: Vec<SocketAddr>,
     /// Names besides `localhost` that a request may use for this machine.
     pub allowed_hosts: Vec<String>,

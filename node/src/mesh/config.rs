@@ -11,7 +11,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// UDP address of the mesh port. Port 0 means any.
+    /// UDP address of the mesh port. Port 0 means any. Set by the node's `mesh`.
+    #[serde(skip)]
     pub listen: SocketAddr,
     /// A packet at least so often on a link with nothing to say, in seconds.
     pub keep_alive_s: u64,
@@ -22,7 +23,7 @@ pub struct Config {
     /// How long a ticket is good for unless `invite` says otherwise, in seconds.
     pub ticket_ttl_s: u64,
     /// 64 hex digits. Every node that has them is in one mesh, without tickets.
-    #[serde(skip_serializing)]
+    #[serde(skip)]
     pub secret: Option<String>,
     /// Remember and pass on addresses of this very machine: for several nodes on one machine.
     pub share_loopback: bool,

@@ -4,13 +4,12 @@
 use crate::body::Body;
 use crate::error::StoreError;
 use crate::group::Group;
+use crate::history::{self, Entry, IdempotencyHash, Known, Name, Parties, Question};
 use crate::key::short_hash;
 use crate::lanes_in::{self, Arrival, Position};
-use crate::mail::{AgentNo, CommitOutcome, CommitReceipt, MessageState, NewMail, Origin, Place, Seq, Target};
-use crate::messages::{self, IdempotencyHash, SentValue};
-use crate::seen::{self, Known, SeenKey};
+use crate::mail::{AgentNo, CommitOutcome, MessageState, NewMail, Origin, Place, Seq, Target};
 use crate::tally::LaneId;
-use crate::{agents, mailbox, outbox};
+use crate::{mailbox, outbox};
 use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
 use amesh_proto::time::UnixMillis;
@@ -26,7 +25,7 @@ pub(crate) struct Prepared {
     target: Target,
     digest: [u8; 32],
     idempotency: Option<IdempotencyHash>,
-    seen_key: SeenKey,
+    parties: Parties,
     lane: LaneId,
     arrival: Option<Arrival>,
     accepted_at: UnixMillis,
@@ -48,7 +47,7 @@ impl Prepared {
             system: origin == Origin::System,
             digest: content_digest,
             idempotency: idempotency_key.map(|key| short_hash(&[key.as_bytes()])),
-            seen_key: seen::key_of(&mail),
+            parties: history::parties_of(&mail),
             lane,
             arrival,
             accepted_at: mail.accepted_at,
@@ -66,11 +65,15 @@ impl Prepared {
         self.body.len()
     }
 
-    /// Until nobody can repeat it any more: max(24 h, TTL) + 24 h (DESIGN §5, Clocks).
+    /// Until nobody can repeat it any more.
     fn forget_at(&self) -> UnixMillis {
-        let ttl = self.expires_at.saturating_since(self.now);
-        self.now.plus(ttl.max(DAY) + DAY)
+        forget_at(self.expires_at, self.now)
     }
+}
+
+/// max(24 h, TTL) + 24 h from now (DESIGN §5, Clocks).
+pub(crate) fn forget_at(expires_at: UnixMillis, now: UnixMillis) -> UnixMillis {
+    now.plus(expires_at.saturating_since(now).max(DAY) + DAY)
 }
 
 /// `expires_at`, but no later than 30 days from now (DESIGN §5, Clocks).
@@ -96,34 +99,28 @@ pub(crate) fn commit(group: &mut Group<'_>, mail: &Prepared) -> Result<CommitOut
     }
     let outcome = match &mail.target {
         Target::Mailbox { agent, trust } => {
-            to_mailbox(group, mail, *agent, *trust, known == Known::OfAnother)?
+            to_mailbox(group, mail, *agent, *trust, known == Known::Taken)?
         }
         Target::Outbox { destination } => to_outbox(group, mail, &outbox::key_of(destination))?,
     };
-    if let CommitOutcome::Committed { seq, shown_id, queued_at } = &outcome {
-        let receipt = CommitReceipt {
-            seq: *seq,
-            id: mail.id.clone(),
-            shown_id: shown_id.clone(),
-            queued_at: *queued_at,
-        };
-        remember(group, mail, receipt)?;
+    if let CommitOutcome::Committed { seq, shown_id, .. } = &outcome {
+        remember(group, mail, *seq, shown_id)?;
         advance(group, mail, position)?;
     }
     Ok(outcome)
 }
 
-/// What is known of the message: from its sender's own list, and from the recipient's mailbox.
 fn look_up(group: &Group<'_>, mail: &Prepared) -> Result<Known, StoreError> {
-    if let Some(sender) = mail.sender {
-        let repeat = messages::repeat(&group.txn, sender, &mail.id, mail.idempotency.as_ref(), &mail.digest)?;
-        match (repeat, &mail.target) {
-            (Some(answer), _) => return Ok(Known::Answered(answer)),
-            (None, Target::Outbox { .. }) => return Ok(Known::New),
-            (None, Target::Mailbox { .. }) => {}
-        }
-    }
-    seen::look_up(&group.txn, &mail.seen_key, &mail.digest)
+    let mailbox = if let Target::Mailbox { agent, .. } = mail.target { Some(agent) } else { None };
+    let question = Question {
+        id: &mail.id,
+        parties: &mail.parties,
+        sender: mail.sender,
+        mailbox,
+        idempotency: mail.idempotency.as_ref(),
+        digest: &mail.digest,
+    };
+    history::look_up(&group.txn, &question)
 }
 
 fn to_mailbox(
@@ -133,14 +130,14 @@ fn to_mailbox(
     trust: amesh_proto::trust::Trust,
     id_taken: bool,
 ) -> Result<CommitOutcome, StoreError> {
-    if !agents::exists(&group.txn, agent)? {
+    if !group.tally().has_agent(agent) {
         return Ok(CommitOutcome::NoSuchAgent);
     }
     if !mailbox::has_room(group, agent, mail.system) {
         return Ok(CommitOutcome::MailboxFull);
     }
-    let renamed = if id_taken || mailbox::is_shown(&group.txn, agent, &mail.id)? {
-        Some(mailbox::fresh_id(&group.txn, agent, &mail.seen_key, mail.accepted_at)?)
+    let renamed = if id_taken {
+        Some(history::fresh_id(&group.txn, agent, &mail.id, &mail.parties, mail.accepted_at)?)
     } else {
         None
     };
@@ -182,27 +179,38 @@ fn to_outbox(
     Ok(committed(seq, mail.id.clone(), mail.now))
 }
 
-/// Remembers the receipt for repeats: by mailbox, and for the sender who may ask.
-fn remember(group: &mut Group<'_>, mail: &Prepared, receipt: CommitReceipt) -> Result<(), StoreError> {
+/// Remembers the message for repeats, and for the sender who may ask.
+fn remember(
+    group: &mut Group<'_>,
+    mail: &Prepared,
+    seq: Seq,
+    shown_id: &MessageId,
+) -> Result<(), StoreError> {
     let forget_at = mail.forget_at();
     let place = match &mail.target {
         Target::Mailbox { agent, .. } => Place::Mailbox(*agent),
         Target::Outbox { destination } => Place::Outbox(destination.clone()),
     };
-    if mail.sender.is_none() || matches!(place, Place::Mailbox(_)) {
-        seen::remember(group, &mail.seen_key, receipt.clone(), mail.digest, forget_at)?;
-    }
-    let Some(sender) = mail.sender else { return Ok(()) };
-    let value = SentValue {
-        receipt,
-        to: mail.to.clone(),
+    let entry = Entry {
+        seq,
+        queued_at: mail.now,
+        name: if *shown_id == mail.id { Name::Own } else { Name::ShownAs(shown_id.clone()) },
         digest: mail.digest,
+        sender: mail.sender,
+        to: mail.to.clone(),
         place,
+        body: mail.body.place(),
         state: MessageState::Queued,
         changed_at: mail.now,
         expires_at: mail.expires_at,
     };
-    messages::record(group, sender, &value, mail.idempotency.as_ref(), forget_at)
+    history::record(group, &mail.id, &mail.parties, entry, forget_at)?;
+    match (mail.sender, &mail.idempotency) {
+        (Some(sender), Some(hash)) => {
+            history::record_idempotency(group, sender, hash, &mail.id, forget_at)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn advance(group: &mut Group<'_>, mail: &Prepared, position: Option<Position>) -> Result<(), StoreError> {

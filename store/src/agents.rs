@@ -9,7 +9,7 @@ use crate::key::Range;
 use crate::mail::{AgentNo, MessageState};
 use crate::own_roster::{self, Face, KeyChange};
 use crate::trees::Tree;
-use crate::{api_keys, mailbox, messages};
+use crate::{api_keys, history, mailbox};
 use amesh_proto::address::Address;
 use amesh_proto::key::KeyAlgorithm;
 use amesh_proto::time::UnixMillis;
@@ -164,6 +164,7 @@ pub(crate) fn register(group: &mut Group<'_>, new: NewAgent) -> Result<RegisterO
     put(group, &record)?;
     api_keys::add(group, record.no, new.api_key_hash, None)?;
     own_roster::show(group, &face_of(&record), KeyChange::Rotated, new.now)?;
+    group.tally_mut().set_agent(record.no, true);
     Ok(RegisterOutcome::Registered(record))
 }
 
@@ -217,20 +218,16 @@ pub(crate) fn deregister(
     group.txn.remove(Tree::AgentNames, record.address.as_str().as_bytes().to_vec());
     api_keys::revoke_all(group, agent)?;
     own_roster::bury(group, &record.address, now)?;
-    messages::forget_sender(group, agent)?;
     let heads = mailbox::take_all(group, agent)?;
     let mail = u32::try_from(heads.len()).unwrap_or(u32::MAX);
     for head in heads {
         let Some(sender) = head.sender else { continue };
         let detail = "the recipient was deregistered before it took the message".to_owned();
         let state = MessageState::Failed { code: "recipient_gone".into(), detail };
-        messages::set_state(group, sender, &head.id, state, now)?;
+        history::set_state(group, sender, &head.id, state, now)?;
     }
+    group.tally_mut().set_agent(agent, false);
     Ok(Deregistered { mail })
-}
-
-pub(crate) fn exists(read: &dyn Read, agent: AgentNo) -> Result<bool, StoreError> {
-    Ok(read.has(Tree::Agents, &agent.0.to_be_bytes())?)
 }
 
 pub(crate) fn by_no(read: &dyn Read, agent: AgentNo) -> Result<Option<AgentRecord>, StoreError> {
@@ -257,6 +254,15 @@ pub(crate) fn all(read: &dyn Read) -> Result<Vec<AgentRecord>, StoreError> {
         }
     })?;
     damage.map_or(Ok(records), Err)
+}
+
+/// Calls for every agent's number; at open.
+pub(crate) fn each(read: &dyn Read, visit: &mut dyn FnMut(AgentNo)) -> Result<(), StoreError> {
+    read.scan(Tree::Agents, &Range::ALL, &mut |key, _| {
+        key.first_chunk().into_iter().for_each(|number| visit(AgentNo(u64::from_be_bytes(*number))));
+        ControlFlow::Continue(())
+    })?;
+    Ok(())
 }
 
 pub(crate) fn require(read: &dyn Read, agent: AgentNo) -> Result<AgentRecord, StoreError> {

@@ -164,6 +164,9 @@ impl Writer {
     fn close_engine(&self) {
         let engine = self.shared.engine.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(engine) = engine {
+            if let Err(error) = engine.settle() {
+                tracing::warn!(%error, "the journal was not moved to the database; the next start does it");
+            }
             load::write_mark(&self.shared, self.counters.next_seq);
             drop(engine);
         }

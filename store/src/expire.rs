@@ -9,7 +9,7 @@ use crate::key::{Range, first_number, last_number};
 use crate::mail::{AgentNo, Destination, Place, Seq, Settlement};
 use crate::meta::LastTime;
 use crate::trees::Tree;
-use crate::{api_keys, lanes_in, mailbox, messages, notice, outbox, own_roster};
+use crate::{api_keys, history, lanes_in, mailbox, notice, outbox, own_roster};
 use amesh_proto::message::Mail;
 use amesh_proto::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -23,12 +23,11 @@ use std::path::Path;
 pub(crate) enum Kind {
     Mailbox = 0,
     Outbox = 1,
-    Seen = 2,
-    Sent = 3,
-    Idempotency = 4,
-    LaneIn = 5,
-    OldFace = 6,
-    Ticket = 7,
+    History = 2,
+    Idempotency = 3,
+    LaneIn = 4,
+    OldFace = 5,
+    Ticket = 6,
 }
 
 impl Kind {
@@ -36,8 +35,7 @@ impl Kind {
         [
             Self::Mailbox,
             Self::Outbox,
-            Self::Seen,
-            Self::Sent,
+            Self::History,
             Self::Idempotency,
             Self::LaneIn,
             Self::OldFace,
@@ -220,7 +218,7 @@ fn end_in_mailbox(
     let seq = Seq(last_number(Tree::Mailbox, key)?);
     let Some(head) = mailbox::take(group, agent, seq)? else { return Ok(false) };
     if let Some(sender) = head.sender {
-        messages::set_state(group, sender, &head.id, outbox::expired(), now)?;
+        history::set_state(group, sender, &head.id, outbox::expired(), now)?;
         if let Some(notice) = notices.remove(&seq) {
             notice::put(group, sender, &notice, now)?;
         }
@@ -247,8 +245,7 @@ fn end_in_outbox(
 fn forget(group: &mut Group<'_>, kind: Kind, key: Vec<u8>, now: UnixMillis) -> Result<(), StoreError> {
     match kind {
         Kind::Mailbox | Kind::Outbox => {}
-        Kind::Seen => group.txn.remove(Tree::Seen, key),
-        Kind::Sent => group.txn.remove(Tree::Messages, key),
+        Kind::History => group.txn.remove(Tree::History, key),
         Kind::Idempotency => group.txn.remove(Tree::Idempotency, key),
         Kind::Ticket => group.txn.remove(Tree::Tickets, key),
         Kind::LaneIn => lanes_in::expire(group, key, now)?,

@@ -5,10 +5,12 @@ use crate::blob::Blobs;
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::expire::Due;
+use crate::handed;
 use crate::mail::{AgentNo, Seq};
 use crate::meta::Counters;
-use crate::tally::Tally;
+use crate::tally::{BoxCount, Tally};
 use crate::txn::Txn;
+use std::collections::BTreeSet;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// What a change may use while it is applied.
@@ -21,6 +23,8 @@ pub(crate) struct Group<'a> {
     /// Whether the disk has room for new mail.
     pub(crate) room: bool,
     tally: &'a RwLock<Tally>,
+    /// Mailboxes whose counts changed.
+    changed: BTreeSet<AgentNo>,
     /// The engine failed under a change: the group must not commit.
     broken: Option<StoreError>,
 }
@@ -34,7 +38,7 @@ impl<'a> Group<'a> {
         tally: &'a RwLock<Tally>,
         room: bool,
     ) -> Self {
-        Self { txn, counters, due: Due::default(), config, blobs, room, tally, broken: None }
+        Self { txn, counters, due: Due::default(), config, blobs, room, tally, changed: BTreeSet::new(), broken: None }
     }
 
     /// The next place in the order of commits.
@@ -57,6 +61,12 @@ impl<'a> Group<'a> {
 
     pub(crate) fn tally(&self) -> RwLockReadGuard<'a, Tally> {
         self.tally.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes a mailbox's count; the last thing that a change does, because nothing takes it back.
+    pub(crate) fn set_mailbox(&mut self, agent: AgentNo, count: BoxCount) {
+        self.tally_mut().set_mailbox(agent, count);
+        self.changed.insert(agent);
     }
 
     pub(crate) fn tally_mut(&self) -> RwLockWriteGuard<'a, Tally> {
@@ -87,6 +97,9 @@ impl<'a> Group<'a> {
     pub(crate) fn finish(mut self) -> Result<Txn<'a>, StoreError> {
         if let Some(error) = self.broken {
             return Err(error);
+        }
+        for agent in std::mem::take(&mut self.changed) {
+            handed::write(&mut self, agent)?;
         }
         let due = std::mem::take(&mut self.due);
         due.write(&mut self)?;

@@ -1,48 +1,45 @@
-//! The tree `handed_out`: how far each mailbox was handed out, so that only mail never handed out counts against the
-//! cap (RLY-2). One mark per mailbox, because mail is handed out in order; messages taken out of order are marked one by
-//! one until the mark passes them. Used by `mailbox`.
+//! The tree `boxes`: how full each mailbox is, and how far it was handed out, so that only mail never handed out counts
+//! against the cap (RLY-2). One mark per mailbox, because mail is handed out in order; messages taken out of order are
+//! marked one by one until the mark passes them. Used by `mailbox`; written by the group, once per mailbox.
 
-use crate::codec::{self, Value};
+use crate::codec::{self, Value, damaged};
 use crate::engine::Read;
 use crate::error::StoreError;
 use crate::group::Group;
-use crate::key::{Range, last_number, with_number};
+use crate::key::{Range, first_number, last_number, with_number};
 use crate::mail::{AgentNo, Seq};
+use crate::tally::BoxCount;
 use crate::trees::Tree;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-/// Everything up to here was handed out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Mark(pub(crate) u64);
-
-impl Value for Mark {
-    const TREE: Tree = Tree::HandedOut;
+impl Value for BoxCount {
+    const TREE: Tree = Tree::Boxes;
 }
 
 /// Which messages of a mailbox were handed out.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct HandedOut {
-    pub(crate) mark: u64,
+    pub(crate) count: BoxCount,
     pub(crate) beyond: BTreeSet<u64>,
 }
 
 impl HandedOut {
     pub(crate) fn contains(&self, seq: Seq) -> bool {
-        seq.0 <= self.mark || self.beyond.contains(&seq.0)
+        seq.0 <= self.count.mark || self.beyond.contains(&seq.0)
     }
 }
 
+/// What readers see.
 pub(crate) fn of(read: &dyn Read, agent: AgentNo) -> Result<HandedOut, StoreError> {
     let mut handed = HandedOut::default();
     let prefix = agent.0.to_be_bytes();
     let mut damage = None;
-    read.scan(Tree::HandedOut, &Range::prefix(&prefix), &mut |key, value| {
+    read.scan(Tree::Boxes, &Range::prefix(&prefix), &mut |key, value| {
         let read = if key.len() == prefix.len() {
-            codec::decode::<Mark>(value).map(|mark| handed.mark = mark.0)
+            codec::decode(value).map(|count| handed.count = count)
         } else {
-            last_number(Tree::HandedOut, key).map(|seq| handed.beyond.extend([seq]))
+            last_number(Tree::Boxes, key).map(|seq| handed.beyond.extend([seq]))
         };
         match read {
             Ok(()) => ControlFlow::Continue(()),
@@ -55,70 +52,104 @@ pub(crate) fn of(read: &dyn Read, agent: AgentNo) -> Result<HandedOut, StoreErro
     damage.map_or(Ok(handed), Err)
 }
 
-/// Whether one message was.
-pub(crate) fn has(read: &dyn Read, agent: AgentNo, seq: Seq) -> Result<bool, StoreError> {
-    let prefix = agent.0.to_be_bytes();
-    if let Some(bytes) = read.get(Tree::HandedOut, &prefix)?
-        && seq.0 <= codec::decode::<Mark>(&bytes)?.0
-    {
-        return Ok(true);
+/// Whether one message was; `count` is the mailbox's.
+pub(crate) fn has(read: &dyn Read, count: BoxCount, agent: AgentNo, seq: Seq) -> Result<bool, StoreError> {
+    // Most mailboxes have nothing marked beyond the mark.
+    if seq.0 <= count.mark || count.beyond == 0 {
+        return Ok(seq.0 <= count.mark);
     }
-    Ok(read.has(Tree::HandedOut, &with_number(&prefix, seq.0))?)
+    Ok(read.has(Tree::Boxes, &with_number(&agent.0.to_be_bytes(), seq.0))?)
 }
 
-/// Marks messages that are in the mailbox. Returns how many were not marked before.
-pub(crate) fn mark(group: &mut Group<'_>, agent: AgentNo, seqs: &[Seq]) -> Result<u32, StoreError> {
+/// Marks messages that are in the mailbox. Gives the mailbox's count as it is then.
+pub(crate) fn mark(
+    group: &mut Group<'_>,
+    agent: AgentNo,
+    seqs: &[Seq],
+) -> Result<BoxCount, StoreError> {
     let prefix = agent.0.to_be_bytes();
-    let handed = of(&group.txn, agent)?;
+    let before = group.tally().mailbox(agent);
+    let beyond = if before.beyond > 0 { of(&group.txn, agent)?.beyond } else { BTreeSet::new() };
     let mut new = BTreeSet::new();
-    for seq in seqs.iter().filter(|seq| !handed.contains(**seq)) {
+    for seq in seqs.iter().filter(|seq| seq.0 > before.mark && !beyond.contains(&seq.0)) {
         if group.txn.has(Tree::Mailbox, &with_number(&prefix, seq.0))? {
             new.insert(seq.0);
         }
     }
-    let Some(highest) = new.last().copied() else { return Ok(0) };
-    let count = u32::try_from(new.len()).unwrap_or(u32::MAX);
-    let mut mark = handed.mark;
-    let end = highest.max(handed.beyond.last().copied().unwrap_or(0)) + 1;
-    group.txn.scan(
-        Tree::Mailbox,
-        &Range::numbers(&prefix, mark + 1, end),
-        &mut |key, _| match last_number(Tree::Mailbox, key) {
-            Ok(seq) if new.contains(&seq) || handed.beyond.contains(&seq) => {
+    let Some(highest) = new.last().max(beyond.last()).copied() else { return Ok(before) };
+    let mut mark = before.mark;
+    group.txn.scan(Tree::Mailbox, &Range::numbers(&prefix, mark + 1, highest + 1), &mut |key, _| {
+        match last_number(Tree::Mailbox, key) {
+            Ok(seq) if new.contains(&seq) || beyond.contains(&seq) => {
                 mark = seq;
                 ControlFlow::Continue(())
             }
             _ => ControlFlow::Break(()),
-        },
-    )?;
-    for seq in handed.beyond.range(..=mark) {
-        group.txn.remove(Tree::HandedOut, with_number(&prefix, *seq));
+        }
+    })?;
+    let mut after = before;
+    after.mark = mark;
+    after.handed_out += count(new.len());
+    for seq in beyond.range(..=mark) {
+        group.txn.remove(Tree::Boxes, with_number(&prefix, *seq));
+        after.beyond -= 1;
     }
     for seq in new.range(mark + 1..) {
-        group.txn.put(Tree::HandedOut, with_number(&prefix, *seq), Vec::new());
+        group.txn.put(Tree::Boxes, with_number(&prefix, *seq), Vec::new());
+        after.beyond += 1;
     }
-    if mark > handed.mark {
-        group.txn.put(Tree::HandedOut, prefix.to_vec(), codec::encode(&Mark(mark))?);
+    Ok(after)
+}
+
+/// The mailbox's count once this message has left it.
+pub(crate) fn forget(group: &mut Group<'_>, agent: AgentNo, seq: Seq) -> Result<BoxCount, StoreError> {
+    let mut count = group.tally().mailbox(agent);
+    count.total = count.total.saturating_sub(1);
+    if seq.0 <= count.mark {
+        count.handed_out = count.handed_out.saturating_sub(1);
+    } else if has(&group.txn, count, agent, seq)? {
+        count.handed_out = count.handed_out.saturating_sub(1);
+        count.beyond -= 1;
+        group.txn.remove(Tree::Boxes, with_number(&agent.0.to_be_bytes(), seq.0));
     }
     Ok(count)
 }
 
-/// Forgets a message that left the mailbox.
-pub(crate) fn forget(group: &mut Group<'_>, agent: AgentNo, seq: Seq) -> Result<(), StoreError> {
-    let key = with_number(&agent.0.to_be_bytes(), seq.0);
-    if group.txn.has(Tree::HandedOut, &key)? {
-        group.txn.remove(Tree::HandedOut, key);
+/// Writes a mailbox's count; that of an empty one goes.
+pub(crate) fn write(group: &mut Group<'_>, agent: AgentNo) -> Result<(), StoreError> {
+    let key = agent.0.to_be_bytes().to_vec();
+    let count = group.tally().mailbox(agent);
+    match count.total {
+        0 => group.txn.remove(Tree::Boxes, key),
+        _ => group.txn.put(Tree::Boxes, key, codec::encode(&count)?),
     }
     Ok(())
 }
 
-/// Forgets a mailbox.
-pub(crate) fn forget_all(group: &mut Group<'_>, agent: AgentNo) -> Result<(), StoreError> {
-    let handed = of(&group.txn, agent)?;
-    let prefix = agent.0.to_be_bytes();
-    for seq in handed.beyond {
-        group.txn.remove(Tree::HandedOut, with_number(&prefix, seq));
-    }
-    group.txn.remove(Tree::HandedOut, prefix.to_vec());
-    Ok(())
+/// Calls for every mailbox with mail; for the counts at open.
+pub(crate) fn each(
+    read: &dyn Read,
+    visit: &mut dyn FnMut(AgentNo, BoxCount),
+) -> Result<(), StoreError> {
+    let mut damage = None;
+    read.scan(Tree::Boxes, &Range::ALL, &mut |key, value| {
+        if key.len() != size_of::<u64>() {
+            return ControlFlow::Continue(());
+        }
+        match (first_number(Tree::Boxes, key), codec::decode(value)) {
+            (Ok(agent), Ok(count)) => {
+                visit(AgentNo(agent), count);
+                ControlFlow::Continue(())
+            }
+            _ => {
+                damage = Some(damaged(Tree::Boxes));
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    damage.map_or(Ok(()), Err)
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }

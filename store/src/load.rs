@@ -2,16 +2,16 @@
 //! and by the writer after a failure.
 
 use crate::config::Config;
-use crate::engine::sled::{FILE, SledDisk, sync_dir};
+use crate::engine::journaled::Directory;
+use crate::engine::sled::{FILE, sync_dir};
 use crate::engine::{Disk, DiskError, Engine, Read};
 use crate::error::{OpenError, StoreError};
 use crate::meta::{Birth, Counters, FORMAT};
 use crate::shared::{Shared, as_read};
 use crate::tally::Tally;
 use crate::txn::Txn;
-use crate::{blob, handed, mailbox, outbox};
+use crate::{agents, blob, handed, outbox};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -24,14 +24,12 @@ struct Mark {
     format: u32,
     generation: u64,
     seq: u64,
-    /// Length of the database file, which never shrinks.
-    length: u64,
 }
 
 /// Opens the store in `dir`, or makes one there.
 pub(crate) fn open(dir: &Path, config: Config) -> Result<(Shared, Counters), OpenError> {
     let mark = look(dir)?;
-    let disk = SledDisk { dir: dir.to_owned(), cache_bytes: config.cache_mib << 20 };
+    let disk = Directory { dir: dir.to_owned(), cache_bytes: config.cache_mib << 20 };
     let engine = disk.open().map_err(|error| OpenError::at(dir, error))?;
     let bodies = dir.join(BODIES);
     make_dir(&bodies).map_err(|error| OpenError::at(dir, DiskError::Io(error)))?;
@@ -83,8 +81,8 @@ fn look(dir: &Path) -> Result<Option<Mark>, OpenError> {
     if mark.format > FORMAT {
         return Err(OpenError::Newer { dir: dir.to_owned(), found: mark.format, known: FORMAT });
     }
-    if database < mark.length.max(1) {
-        return Err(damaged("its database file is missing or was cut off"));
+    if database == 0 {
+        return Err(damaged("its database file is missing or empty"));
     }
     Ok(Some(mark))
 }
@@ -138,19 +136,11 @@ fn give_birth(engine: &dyn Engine, generation: u64) -> Result<Birth, StoreError>
     Ok(birth)
 }
 
-/// Counts mailboxes by their small index, and the outbox.
-pub(crate) fn count(read: &dyn Read) -> Result<Tally, StoreError> {
-    let mut boxes: HashMap<crate::AgentNo, Vec<crate::Seq>> = HashMap::new();
-    mailbox::each_located(read, &mut |agent, seq| boxes.entry(agent).or_default().push(seq))?;
+/// Reads the counts of mailboxes, and counts the outbox.
+fn count(read: &dyn Read) -> Result<Tally, StoreError> {
     let mut tally = Tally::default();
-    for (agent, seqs) in boxes {
-        let handed = handed::of(read, agent)?;
-        let handed_out = seqs.iter().filter(|seq| handed.contains(**seq)).count();
-        tally.change_mailbox(agent, |count| {
-            count.total = u32::try_from(seqs.len()).unwrap_or(u32::MAX);
-            count.handed_out = u32::try_from(handed_out).unwrap_or(u32::MAX);
-        });
-    }
+    agents::each(read, &mut |agent| tally.set_agent(agent, true))?;
+    handed::each(read, &mut |agent, count| tally.set_mailbox(agent, count))?;
     outbox::count(read, &mut tally)?;
     Ok(tally)
 }
@@ -165,8 +155,7 @@ pub(crate) fn write_mark(shared: &Shared, seq: u64) {
 }
 
 pub(crate) fn put_mark(dir: &Path, generation: u64, seq: u64) -> std::io::Result<()> {
-    let length = std::fs::metadata(dir.join(FILE))?.len();
-    let mark = Mark { format: FORMAT, generation, seq, length };
+    let mark = Mark { format: FORMAT, generation, seq };
     let mut bytes = postcard::to_stdvec(&mark).map_err(std::io::Error::other)?;
     bytes.extend_from_slice(&crate::key::short_hash::<8>(&[&bytes]));
     blob::write_file(dir, &dir.join(MARK), &bytes)?;

@@ -1,16 +1,16 @@
-//! The trees `mailbox` and `mailbox_ids`: mail for agents of this node, until it is acknowledged or expires. Keys are
+//! The tree `mailbox`: mail for agents of this node, until it is acknowledged or expires. Keys are
 //! sequence numbers, never times: a clock that steps back must not hide mail from a cursor.
 
 use crate::body::{Body, BodyPlace};
-use crate::codec::{self, Value, damaged};
+use crate::codec::{self, Value};
 use crate::engine::Read;
 use crate::error::StoreError;
 use crate::expire::Kind;
 use crate::group::Group;
-use crate::handed;
-use crate::key::{Range, first_number, join, last_number, short_hash, with_number};
+use crate::key::{Range, last_number, with_number};
 use crate::mail::{AgentNo, MailboxEntry, Seq};
 use crate::trees::Tree;
+use crate::{handed, history};
 use amesh_proto::id::MessageId;
 use amesh_proto::time::UnixMillis;
 use amesh_proto::trust::Trust;
@@ -41,17 +41,6 @@ impl Head {
     }
 }
 
-/// Where a shown id's message is, and its body, so that an acknowledgement reads no message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Located {
-    pub(crate) seq: Seq,
-    pub(crate) body: BodyPlace,
-}
-
-impl Value for Located {
-    const TREE: Tree = Tree::MailboxIds;
-}
-
 /// Whether there is room for one more (RLY-2, A-49). The node's own notices may go somewhat beyond.
 pub(crate) fn has_room(group: &Group<'_>, agent: AgentNo, notice: bool) -> bool {
     let count = group.tally().mailbox(agent);
@@ -70,33 +59,12 @@ pub(crate) fn put(
 ) -> Result<(), StoreError> {
     let value = body.store(group, head)?;
     let key = with_number(&agent.0.to_be_bytes(), seq.0);
-    let located = codec::encode(&Located { seq, body: head.body })?;
-    group.txn.put(Tree::MailboxIds, id_key(agent, head.shown_id()), located);
     group.txn.put(Tree::Mailbox, key.clone(), value);
     group.due.add(head.expires_at, Kind::Mailbox, key);
-    group.tally_mut().change_mailbox(agent, |count| count.total += 1);
+    let mut count = group.tally().mailbox(agent);
+    count.total += 1;
+    group.set_mailbox(agent, count);
     Ok(())
-}
-
-/// An id that the mailbox does not show yet, the same for every repeat of the message.
-pub(crate) fn fresh_id(
-    read: &dyn Read,
-    agent: AgentNo,
-    seen_key: &[u8],
-    accepted_at: UnixMillis,
-) -> Result<MessageId, StoreError> {
-    for salt in 0..16u8 {
-        let id = MessageId::mint(accepted_at, short_hash(&[seen_key, &[salt]]));
-        if !is_shown(read, agent, &id)? {
-            return Ok(id);
-        }
-    }
-    Err(damaged(Tree::MailboxIds))
-}
-
-/// Whether the mailbox holds a message under this id.
-pub(crate) fn is_shown(read: &dyn Read, agent: AgentNo, id: &MessageId) -> Result<bool, StoreError> {
-    Ok(read.has(Tree::MailboxIds, &id_key(agent, id))?)
 }
 
 /// Removes what its owner has. Returns the ids that were there.
@@ -107,20 +75,20 @@ pub(crate) fn acknowledge(
 ) -> Result<Vec<MessageId>, StoreError> {
     let mut removed = Vec::with_capacity(ids.len());
     for id in ids {
-        let key = id_key(agent, &id);
-        let Some(bytes) = group.txn.get(Tree::MailboxIds, &key)? else { continue };
-        let located: Located = codec::decode(&bytes)?;
-        remove(group, agent, key, located)?;
-        removed.push(id);
+        let Some(entry) = history::shown(&group.txn, agent, &id)? else { continue };
+        if group.txn.has(Tree::Mailbox, &with_number(&agent.0.to_be_bytes(), entry.seq.0))? {
+            remove(group, agent, entry.seq, entry.body)?;
+            removed.push(id);
+        }
     }
     Ok(removed)
 }
 
 /// Notes what the recipient was given; it stays until acknowledged (DESIGN §1.3).
 pub(crate) fn mark_handed_out(group: &mut Group<'_>, agent: AgentNo, seqs: &[Seq]) -> Result<(), StoreError> {
-    let new = handed::mark(group, agent, seqs)?;
-    if new > 0 {
-        group.tally_mut().change_mailbox(agent, |count| count.handed_out += new);
+    let count = handed::mark(group, agent, seqs)?;
+    if count != group.tally().mailbox(agent) {
+        group.set_mailbox(agent, count);
     }
     Ok(())
 }
@@ -128,7 +96,7 @@ pub(crate) fn mark_handed_out(group: &mut Group<'_>, agent: AgentNo, seqs: &[Seq
 /// Takes one message out, whoever wants it gone. Returns its head, if it was there.
 pub(crate) fn take(group: &mut Group<'_>, agent: AgentNo, seq: Seq) -> Result<Option<Head>, StoreError> {
     let Some(head) = head(&group.txn, agent, seq)? else { return Ok(None) };
-    remove(group, agent, id_key(agent, head.shown_id()), Located { seq, body: head.body })?;
+    remove(group, agent, seq, head.body)?;
     Ok(Some(head))
 }
 
@@ -143,26 +111,19 @@ pub(crate) fn take_all(group: &mut Group<'_>, agent: AgentNo) -> Result<Vec<Head
     for seq in seqs {
         heads.extend(take(group, agent, Seq(seq))?);
     }
-    handed::forget_all(group, agent)?;
-    group.tally_mut().forget_mailbox(agent);
     Ok(heads)
 }
 
 fn remove(
     group: &mut Group<'_>,
     agent: AgentNo,
-    id_key: Vec<u8>,
-    located: Located,
+    seq: Seq,
+    body: BodyPlace,
 ) -> Result<(), StoreError> {
-    let handed_out = handed::has(&group.txn, agent, located.seq)?;
-    handed::forget(group, agent, located.seq)?;
-    located.body.release(group)?;
-    group.txn.remove(Tree::MailboxIds, id_key);
-    group.txn.remove(Tree::Mailbox, with_number(&agent.0.to_be_bytes(), located.seq.0));
-    group.tally_mut().change_mailbox(agent, |count| {
-        count.total = count.total.saturating_sub(1);
-        count.handed_out = count.handed_out.saturating_sub(u32::from(handed_out));
-    });
+    let count = handed::forget(group, agent, seq)?;
+    body.release(group)?;
+    group.txn.remove(Tree::Mailbox, with_number(&agent.0.to_be_bytes(), seq.0));
+    group.set_mailbox(agent, count);
     Ok(())
 }
 
@@ -177,7 +138,7 @@ pub(crate) enum Standing {
 pub(crate) fn standing(read: &dyn Read, agent: AgentNo, seq: Seq) -> Result<Standing, StoreError> {
     if !read.has(Tree::Mailbox, &with_number(&agent.0.to_be_bytes(), seq.0))? {
         Ok(Standing::Gone)
-    } else if handed::has(read, agent, seq)? {
+    } else if handed::of(read, agent)?.contains(seq) {
         Ok(Standing::HandedOut)
     } else {
         Ok(Standing::New)
@@ -223,12 +184,11 @@ pub(crate) fn entry(
     agent: AgentNo,
     id: &MessageId,
 ) -> Result<Option<MailboxEntry>, StoreError> {
-    let Some(bytes) = read.get(Tree::MailboxIds, &id_key(agent, id))? else { return Ok(None) };
-    let Located { seq, .. } = codec::decode(&bytes)?;
+    let Some(history::Entry { seq, .. }) = history::shown(read, agent, id)? else { return Ok(None) };
     let key = with_number(&agent.0.to_be_bytes(), seq.0);
     let Some(value) = read.get(Tree::Mailbox, &key)? else { return Ok(None) };
     let mut entry = entry_of(&key, &value, blobs)?;
-    entry.handed_out = handed::has(read, agent, seq)?;
+    entry.handed_out = handed::of(read, agent)?.contains(seq);
     Ok(Some(entry))
 }
 
@@ -236,24 +196,6 @@ pub(crate) fn head(read: &dyn Read, agent: AgentNo, seq: Seq) -> Result<Option<H
     let key = with_number(&agent.0.to_be_bytes(), seq.0);
     let Some(value) = read.get(Tree::Mailbox, &key)? else { return Ok(None) };
     codec::decode_prefix::<Head>(&value).map(|(head, _)| Some(head))
-}
-
-/// Calls for every message of every mailbox; reads no message, so it is quick. For the counts at open.
-pub(crate) fn each_located(read: &dyn Read, visit: &mut dyn FnMut(AgentNo, Seq)) -> Result<(), StoreError> {
-    let mut damage = None;
-    read.scan(Tree::MailboxIds, &Range::ALL, &mut |key, value| match first_number(Tree::MailboxIds, key)
-        .and_then(|no| Ok((no, codec::decode::<Located>(value)?)))
-    {
-        Ok((no, located)) => {
-            visit(AgentNo(no), located.seq);
-            ControlFlow::Continue(())
-        }
-        Err(error) => {
-            damage = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    damage.map_or(Ok(()), Err)
 }
 
 pub(crate) fn entry_of(key: &[u8], value: &[u8], blobs: Option<&Path>) -> Result<MailboxEntry, StoreError> {
@@ -268,10 +210,6 @@ pub(crate) fn entry_of(key: &[u8], value: &[u8], blobs: Option<&Path>) -> Result
         expires_at: head.expires_at,
         handed_out: false,
     })
-}
-
-pub(crate) fn id_key(agent: AgentNo, id: &MessageId) -> Vec<u8> {
-    join(&agent.0.to_be_bytes(), id.as_str().as_bytes())
 }
 
 /// How many notices of the node itself a full mailbox still takes.

@@ -3,12 +3,11 @@
 
 use crate::backup::{BackupReport, Reader, Record};
 use crate::blob;
-use crate::engine::sled::{FILE, SledDisk, sync_dir};
-use crate::engine::{Disk, Engine, Writes};
+use crate::engine::Writes;
+use crate::engine::sled::{FILE, SledState, sync_dir};
 use crate::error::StoreError;
 use crate::load;
 use crate::meta::{Birth, Counters, RESTORE_JUMP};
-use crate::shared::as_read;
 use crate::trees::Tree;
 use crate::txn::Txn;
 use amesh_proto::time::UnixMillis;
@@ -128,8 +127,8 @@ fn build(
         },
     };
     let mut reader = Reader::open(backup).map_err(bad)?;
-    let disk = SledDisk { dir: dir.to_owned(), cache_bytes: 16 << 20 };
-    let engine = disk.open().map_err(|error| std::io::Error::other(error.to_string()))?;
+    let state =
+        SledState::open(dir, CACHE_BYTES).map_err(|error| std::io::Error::other(error.to_string()))?;
     let bodies = dir.join(load::BODIES);
     fs::create_dir_all(&bodies)?;
     let mut batch = Writes::default();
@@ -146,16 +145,14 @@ fn build(
             Record::Body { .. } => return Err(bad(std::io::Error::other("a body is damaged"))),
         }
         if waiting >= BATCH {
-            commit(engine.as_ref(), std::mem::take(&mut batch))?;
+            apply(&state, &std::mem::take(&mut batch))?;
             waiting = 0;
             progress(reader.read_so_far(), reader.total);
         }
     }
-    if !batch.is_empty() {
-        commit(engine.as_ref(), batch)?;
-    }
-    let generation = jump(engine.as_ref(), now)?;
-    let seq = Counters::read(as_read(engine.as_ref()))?.next_seq;
+    apply(&state, &batch)?;
+    let generation = jump(&state, now)?;
+    let seq = Counters::read(&state)?.next_seq;
     sync_dir(&bodies)?;
     load::put_mark(dir, generation, seq)?;
     progress(reader.total, reader.total);
@@ -163,27 +160,27 @@ fn build(
 }
 
 /// Every number that peers or clients may know from the store that is replaced is passed (DESIGN §5).
-fn jump(engine: &dyn Engine, now: UnixMillis) -> Result<u64, StoreError> {
-    let mut txn = Txn::new(as_read(engine));
-    let Some(birth) = Birth::read(as_read(engine))? else {
+fn jump(state: &SledState, now: UnixMillis) -> Result<u64, StoreError> {
+    let mut txn = Txn::new(state);
+    let Some(birth) = Birth::read(state)? else {
         return Err(StoreError::Damaged { tree: Tree::Meta.name() });
     };
     let generation = now.0.max(birth.generation + 1);
     Birth { generation, ..birth }.write(&mut txn)?;
-    let counters = Counters::read(as_read(engine))?;
+    let counters = Counters::read(state)?;
     let jumped = Counters {
         next_seq: counters.next_seq + RESTORE_JUMP,
         next_agent: counters.next_agent + RESTORE_JUMP,
         roster_version: counters.roster_version + RESTORE_JUMP,
     };
     jumped.write(&mut txn)?;
-    engine.commit(txn.into_writes())?;
-    engine.sync()?;
+    apply(state, &txn.into_writes())?;
+    state.sync().map_err(StoreError::from)?;
     Ok(generation)
 }
 
-fn commit(engine: &dyn Engine, batch: Writes) -> Result<(), StoreError> {
-    Ok(engine.commit(batch)?)
+fn apply(state: &SledState, batch: &Writes) -> Result<(), StoreError> {
+    Ok(state.apply(batch)?)
 }
 
 fn refuse_if_in_use(dir: &Path) -> Result<(), MaintainError> {
@@ -219,6 +216,9 @@ fn beside(dir: &Path, what: &str) -> PathBuf {
 fn sync_parent(dir: &Path) -> std::io::Result<()> {
     sync_dir(dir.parent().unwrap_or_else(|| Path::new(".")))
 }
+
+/// Memory for sled's page cache meanwhile.
+const CACHE_BYTES: u64 = 16 << 20;
 
 /// Pairs written at once.
 const BATCH: usize = 1_000;

@@ -4,9 +4,10 @@
 use crate::body::Body;
 use crate::error::StoreError;
 use crate::group::Group;
-use crate::mail::AgentNo;
-use crate::mailbox;
-use crate::{agents, seen};
+use crate::history::{Entry, Name};
+use crate::key::short_hash;
+use crate::mail::{AgentNo, MessageState, Place};
+use crate::{accept, history, mailbox};
 use amesh_proto::message::Mail;
 use amesh_proto::time::UnixMillis;
 use amesh_proto::trust::Trust;
@@ -19,26 +20,41 @@ pub(crate) fn put(
     notice: &Mail,
     now: UnixMillis,
 ) -> Result<(), StoreError> {
-    if !agents::exists(&group.txn, sender)? || !mailbox::has_room(group, sender, true) {
+    let full = !mailbox::has_room(group, sender, true);
+    if full || !group.tally().has_agent(sender) {
         tracing::warn!(agent = sender.0, id = %notice.id, "no room for a notice about a failed message");
         return Ok(());
     }
-    let seen_key = seen::key_of(notice);
-    let renamed = if mailbox::is_shown(&group.txn, sender, &notice.id)? {
-        Some(mailbox::fresh_id(&group.txn, sender, &seen_key, now)?)
-    } else {
-        None
-    };
+    let parties = history::parties_of(notice);
+    // The hallway mints the id at random: if it was used, the notice is there already.
+    if history::shown(&group.txn, sender, &notice.id)?.is_some() {
+        return Ok(());
+    }
     let body = Body::new(notice, group.blobs.exist())?;
     let seq = group.next_seq();
+    let expires_at = accept::clamped(notice.expires_at, now);
     let head = mailbox::Head {
         id: notice.id.clone(),
-        renamed,
+        renamed: None,
         trust: Trust::Verified,
         queued_at: now,
-        expires_at: crate::accept::clamped(notice.expires_at, now),
+        expires_at,
         sender: None,
         body: body.place(),
     };
+    let entry = Entry {
+        seq,
+        queued_at: now,
+        name: Name::Own,
+        digest: short_hash(&[&notice.envelope, &notice.payload]),
+        sender: None,
+        to: notice.to.clone(),
+        place: Place::Mailbox(sender),
+        body: body.place(),
+        state: MessageState::Queued,
+        changed_at: now,
+        expires_at,
+    };
+    history::record(group, &notice.id, &parties, entry, accept::forget_at(expires_at, now))?;
     mailbox::put(group, sender, seq, &head, &body)
 }

@@ -12,7 +12,7 @@ use crate::key::{Range, join, last_number, short_hash, with_number};
 use crate::mail::{AgentNo, Destination, LaneKey, MessageState, OutboxEntry, Seq, Settlement};
 use crate::tally::{LaneAfter, LaneId, Queue, Tally, Waiting};
 use crate::trees::Tree;
-use crate::{messages, notice};
+use crate::{history, notice};
 use amesh_proto::id::MessageId;
 use amesh_proto::message::Mail;
 use amesh_proto::node_id::NodeId;
@@ -142,7 +142,7 @@ fn settle_one(
         Settlement::Dropped => (dropped(), None),
     };
     let Some(sender) = head.sender else { return Ok(()) };
-    messages::set_state(group, sender, &head.id, state, now)?;
+    history::set_state(group, sender, &head.id, state, now)?;
     match notice {
         // Never about a `system` message (DESIGN §1.9).
         Some(notice) if !head.system => notice::put(group, sender, &notice, now),

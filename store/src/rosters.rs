@@ -92,6 +92,15 @@ pub(crate) fn all(read: &dyn Read) -> Result<Vec<StoredRoster>, StoreError> {
     collect(read, &Range::ALL)
 }
 
+/// Whether a pair decodes; for `verify`.
+pub(crate) fn check(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    if key.get(32..) == Some(HEAD) {
+        codec::decode::<HeadValue>(value).map(drop)
+    } else {
+        codec::decode::<EntryValue>(value).map(drop)
+    }
+}
+
 /// A head's key sorts before its entries'.
 fn collect(read: &dyn Read, range: &Range) -> Result<Vec<StoredRoster>, StoreError> {
     let mut rosters: Vec<StoredRoster> = Vec::new();

@@ -2,7 +2,8 @@
 //! writer only; read by `pending_count`, `outbox` and the limits.
 
 use crate::mail::{AgentNo, Seq};
-use std::collections::{BTreeMap, HashMap};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The first bytes of the hash of (sender, recipient, class).
 pub(crate) type LaneId = [u8; 16];
@@ -10,15 +11,20 @@ pub(crate) type LaneId = [u8; 16];
 /// All counts.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
+    agents: HashSet<AgentNo>,
     mailboxes: HashMap<AgentNo, BoxCount>,
     destinations: BTreeMap<Vec<u8>, Queue>,
 }
 
-/// How full a mailbox is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// How full a mailbox is, and how far it was handed out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BoxCount {
     pub(crate) total: u32,
     pub(crate) handed_out: u32,
+    /// Everything up to here was.
+    pub(crate) mark: u64,
+    /// How many beyond it were.
+    pub(crate) beyond: u32,
 }
 
 /// What waits for one destination.
@@ -62,16 +68,29 @@ impl Tally {
         self.mailboxes.get(&agent).copied().unwrap_or_default()
     }
 
-    pub(crate) fn change_mailbox(&mut self, agent: AgentNo, change: impl FnOnce(&mut BoxCount)) {
-        let count = self.mailboxes.entry(agent).or_default();
-        change(count);
+    pub(crate) fn set_mailbox(&mut self, agent: AgentNo, count: BoxCount) {
+        // What was handed out of an empty mailbox is nobody's concern: what comes has higher numbers.
         if count.total == 0 {
             self.mailboxes.remove(&agent);
+        } else {
+            self.mailboxes.insert(agent, count);
         }
     }
 
-    pub(crate) fn forget_mailbox(&mut self, agent: AgentNo) {
-        self.mailboxes.remove(&agent);
+    pub(crate) fn has_agent(&self, agent: AgentNo) -> bool {
+        self.agents.contains(&agent)
+    }
+
+    pub(crate) fn set_agent(&mut self, agent: AgentNo, lives_here: bool) {
+        if lives_here {
+            self.agents.insert(agent);
+        } else {
+            self.agents.remove(&agent);
+        }
+    }
+
+    pub(crate) fn agents(&self) -> usize {
+        self.agents.len()
     }
 
     pub(crate) fn queue(&self, destination: &[u8]) -> Option<&Queue> {

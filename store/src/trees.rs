@@ -15,15 +15,11 @@ pub(crate) enum Tree {
     OwnRoster,
     /// Agent number, sequence number → message. `mailbox.rs`.
     Mailbox,
-    /// Agent number, shown id → sequence number. `mailbox.rs`.
-    MailboxIds,
-    /// How far each mailbox was handed out. `handed.rs`.
-    HandedOut,
-    /// Hash of (recipient, id), hash of sender → first receipt. `seen.rs`.
-    Seen,
-    /// Sending agent, id → what became of it. `messages.rs`.
-    Messages,
-    /// Sending agent, idempotency key → id. `messages.rs`.
+    /// How full each mailbox is, and how far it was handed out. `handed.rs`.
+    Boxes,
+    /// Id, sender, recipient → what was answered and what became of it. `history.rs`.
+    History,
+    /// Sending agent, idempotency key → id. `history.rs`.
     Idempotency,
     /// Destination, sequence number → message. `outbox.rs`.
     Outbox,
@@ -47,17 +43,15 @@ pub(crate) enum Tree {
 
 impl Tree {
     /// Every tree, in the order of their numbers.
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Meta,
         Self::Agents,
         Self::AgentNames,
         Self::ApiKeys,
         Self::OwnRoster,
         Self::Mailbox,
-        Self::MailboxIds,
-        Self::HandedOut,
-        Self::Seen,
-        Self::Messages,
+        Self::Boxes,
+        Self::History,
         Self::Idempotency,
         Self::Outbox,
         Self::LanesOut,
@@ -84,10 +78,8 @@ impl Tree {
             Self::ApiKeys => "api_keys",
             Self::OwnRoster => "own_roster",
             Self::Mailbox => "mailbox",
-            Self::MailboxIds => "mailbox_ids",
-            Self::HandedOut => "handed_out",
-            Self::Seen => "seen",
-            Self::Messages => "messages",
+            Self::Boxes => "boxes",
+            Self::History => "history",
             Self::Idempotency => "idempotency",
             Self::Outbox => "outbox",
             Self::LanesOut => "lanes_out",

@@ -1,10 +1,10 @@
 //! A transaction in the making: reads see its writes first, then the engine. Filled by the writer's group, change by
 //! change; a change that fails half-way takes its writes back.
 
+use crate::engine::overlay::Overlay;
 use crate::engine::{EngineError, Read, Visit, Writes};
 use crate::key::Range;
 use crate::trees::Tree;
-use std::ops::{Bound, ControlFlow};
 
 /// Everything that one group will commit.
 pub(crate) struct Txn<'a> {
@@ -64,6 +64,10 @@ impl<'a> Txn<'a> {
         self.bytes
     }
 
+    fn overlay(&self) -> Overlay<'_> {
+        Overlay { above: &self.writes, below: self.below }
+    }
+
     pub(crate) fn into_writes(self) -> Writes {
         self.writes
     }
@@ -71,49 +75,15 @@ impl<'a> Txn<'a> {
 
 impl Read for Txn<'_> {
     fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        match self.writes.of(tree).get(key) {
-            Some(written) => Ok(written.clone()),
-            None => self.below.get(tree, key),
-        }
+        self.overlay().get(tree, key)
     }
 
     fn has(&self, tree: Tree, key: &[u8]) -> Result<bool, EngineError> {
-        match self.writes.of(tree).get(key) {
-            Some(written) => Ok(written.is_some()),
-            None => self.below.has(tree, key),
-        }
+        self.overlay().has(tree, key)
     }
 
     fn scan(&self, tree: Tree, range: &Range, visit: &mut Visit<'_>) -> Result<(), EngineError> {
-        let to = range.to.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let bounds: (Bound<&[u8]>, Bound<&[u8]>) = (Bound::Included(&range.from), to);
-        let mut written = self.writes.of(tree).range::<[u8], _>(bounds).peekable();
-        let mut stopped = false;
-        self.below.scan(tree, range, &mut |key, value| {
-            while let Some((ours, change)) = written.next_if(|(ours, _)| ours.as_slice() < key) {
-                if let Some(value) = change
-                    && visit(ours, value).is_break()
-                {
-                    stopped = true;
-                    return ControlFlow::Break(());
-                }
-            }
-            let step = match written.next_if(|(ours, _)| ours.as_slice() == key) {
-                Some((_, None)) => ControlFlow::Continue(()),
-                Some((ours, Some(value))) => visit(ours, value),
-                None => visit(key, value),
-            };
-            stopped = step.is_break();
-            step
-        })?;
-        for (key, change) in written {
-            if let Some(value) = change
-                && (stopped || visit(key, value).is_break())
-            {
-                break;
-            }
-        }
-        Ok(())
+        self.overlay().scan(tree, range, visit)
     }
 }
 

@@ -1,7 +1,10 @@
 //! What the store needs of a key-value engine, so that the simulation can run on a twin. Called by `txn`, `commit` and
 //! every read.
 
+pub(crate) mod journal;
+pub(crate) mod journaled;
 pub(crate) mod memory;
+pub(crate) mod overlay;
 pub(crate) mod sled;
 
 use crate::key::Range;
@@ -46,6 +49,23 @@ impl Writes {
     }
 
     /// The trees with something to write, each with its writes.
+    pub(crate) fn trees(&self) -> impl Iterator<Item = (Tree, &BTreeMap<Vec<u8>, Option<Vec<u8>>>)> {
+        Tree::ALL.into_iter().zip(&self.trees).filter(|(_, writes)| !writes.is_empty())
+    }
+
+    /// Adds later writes.
+    pub(crate) fn extend(&mut self, later: Self) {
+        for (tree, writes) in later.into_trees() {
+            let ours = self.of_mut(tree);
+            if ours.is_empty() {
+                *ours = writes;
+            } else {
+                ours.extend(writes);
+            }
+        }
+    }
+
+    /// The trees with something to write, each with its writes.
     pub(crate) fn into_trees(self) -> impl Iterator<Item = (Tree, BTreeMap<Vec<u8>, Option<Vec<u8>>>)> {
         Tree::ALL.into_iter().zip(self.trees).filter(|(_, writes)| !writes.is_empty())
     }
@@ -61,6 +81,11 @@ pub(crate) trait Engine: Read + Send + Sync {
 
     /// Bytes that the engine's files take.
     fn size_on_disk(&self) -> u64;
+
+    /// Leaves as little as possible to do for the next opening.
+    fn settle(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
 }
 
 /// What can be opened, and opened again after a failure.

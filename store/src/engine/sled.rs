@@ -1,71 +1,96 @@
-//! The engine on sled; beside `trees.rs` the only file that names it. Opened by `store`.
+//! The state on sled; beside `trees.rs` the only file that names it. Filled by `journaled` at each checkpoint, read by
+//! everybody through it.
 
-use super::{Disk, DiskError, Engine, EngineError, Read, Visit, Writes};
+use super::{DiskError, EngineError, Read, Visit, Writes};
 use crate::key::Range;
 use crate::trees::{self, Tree};
-use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional};
-use std::cell::Cell;
 use std::fs::File;
 use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-
-/// A directory with sled's files.
-#[derive(Debug, Clone)]
-pub(crate) struct SledDisk {
-    pub(crate) dir: PathBuf,
-    pub(crate) cache_bytes: u64,
-}
+use std::path::Path;
 
 /// sled, open.
-struct SledEngine {
+pub(crate) struct SledState {
     db: sled::Db,
     trees: Vec<sled::Tree>,
     /// sled's one file, held open: its `flush` is no fsync on Linux (PITFALLS).
     file: File,
 }
 
-impl Disk for SledDisk {
-    fn open(&self) -> Result<Box<dyn Engine>, DiskError> {
-        let fresh = !self.dir.join(FILE).exists();
+impl SledState {
+    /// Opens what is in `dir`, or makes it. sled takes the lock that keeps a second process out.
+    pub(crate) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, DiskError> {
+        let fresh = !dir.join(FILE).exists();
         if fresh {
-            std::fs::create_dir_all(&self.dir)?;
+            std::fs::create_dir_all(dir)?;
         }
         // sled panics on some damage (PITFALLS).
-        let opened = catch_unwind(AssertUnwindSafe(|| self.open_sled()));
-        let engine = opened.unwrap_or_else(|_| Err(DiskError::Damaged("sled panicked".into())))?;
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::open_sled(dir, cache_bytes)));
+        let state = opened.unwrap_or_else(|_| Err(DiskError::Damaged("sled panicked".into())))?;
         if fresh {
-            engine.sync().map_err(|error| DiskError::Damaged(error.0))?;
-            sync_dir(&self.dir)?;
-            if let Some(parent) = self.dir.parent() {
+            state.sync().map_err(|error| DiskError::Damaged(error.0))?;
+            sync_dir(dir)?;
+            if let Some(parent) = dir.parent() {
                 sync_dir(parent)?;
             }
         }
-        Ok(Box::new(engine))
+        Ok(state)
     }
-}
 
-impl SledDisk {
-    fn open_sled(&self) -> Result<SledEngine, DiskError> {
+    fn open_sled(dir: &Path, cache_bytes: u64) -> Result<Self, DiskError> {
         let db = sled::Config::new()
-            .path(&self.dir)
-            .cache_capacity(self.cache_bytes)
+            .path(dir)
+            .cache_capacity(cache_bytes)
             .flush_every_ms(Some(FLUSH_EVERY_MS))
             .open()
             .map_err(refused)?;
         let trees = trees::open_all(&db).map_err(refused)?;
-        let file = File::open(self.dir.join(FILE))?;
-        Ok(SledEngine { db, trees, file })
+        let file = File::open(dir.join(FILE))?;
+        Ok(Self { db, trees, file })
     }
-}
 
-impl SledEngine {
+    /// Writes everything. Not atomic: the journal that holds it is kept until this and a sync are done.
+    pub(crate) fn apply(&self, writes: &Writes) -> Result<(), EngineError> {
+        for (tree, writes) in writes.trees() {
+            let tree = self.tree(tree);
+            for (key, value) in writes {
+                match value {
+                    Some(value) => tree.insert(key, value.as_slice()).map_err(failed)?,
+                    None => tree.remove(key).map_err(failed)?,
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// The last journal whose content is all in here.
+    pub(crate) fn checkpoint(&self) -> Result<u64, EngineError> {
+        let bytes = self.db.get(CHECKPOINT).map_err(failed)?;
+        Ok(bytes.and_then(|bytes| bytes.as_ref().try_into().ok()).map_or(0, u64::from_be_bytes))
+    }
+
+    /// Notes that the content of this journal, already synced, is all in here. Durable when it returns.
+    pub(crate) fn set_checkpoint(&self, epoch: u64) -> Result<(), EngineError> {
+        self.db.insert(CHECKPOINT, epoch.to_be_bytes().as_slice()).map_err(failed)?;
+        self.sync()
+    }
+
+    /// Returns when everything applied before would survive power loss.
+    pub(crate) fn sync(&self) -> Result<(), EngineError> {
+        self.db.flush().map_err(failed)?;
+        self.file.sync_data().map_err(|error| EngineError(format!("fdatasync: {error}")))
+    }
+
+    pub(crate) fn size_on_disk(&self) -> u64 {
+        self.file.metadata().map_or(0, |meta| meta.len())
+    }
+
     fn tree(&self, tree: Tree) -> &sled::Tree {
         &self.trees[tree.index()]
     }
 }
 
-impl Read for SledEngine {
+impl Read for SledState {
     fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
         Ok(self.tree(tree).get(key).map_err(failed)?.map(|value| value.to_vec()))
     }
@@ -87,39 +112,6 @@ impl Read for SledEngine {
     }
 }
 
-impl Engine for SledEngine {
-    fn commit(&self, writes: Writes) -> Result<(), EngineError> {
-        let (trees, batches): (Vec<_>, Vec<_>) =
-            writes.into_trees().map(|(tree, writes)| (self.tree(tree).clone(), writes)).unzip();
-        // sled may call the closure again after a conflict; we are the only writer, so it never does.
-        let batches = Cell::new(Some(batches));
-        let done = trees.as_slice().transaction(|views| {
-            for (view, writes) in views.iter().zip(batches.take().unwrap_or_default()) {
-                for (key, value) in writes {
-                    match value {
-                        Some(value) => view.insert(key, value)?,
-                        None => view.remove(key)?,
-                    };
-                }
-            }
-            Ok::<(), ConflictableTransactionError<()>>(())
-        });
-        done.map_err(|error| match error {
-            TransactionError::Storage(error) => failed(error),
-            TransactionError::Abort(()) => EngineError("transaction aborted".into()),
-        })
-    }
-
-    fn sync(&self) -> Result<(), EngineError> {
-        self.db.flush().map_err(failed)?;
-        self.file.sync_data().map_err(|error| EngineError(format!("fdatasync: {error}")))
-    }
-
-    fn size_on_disk(&self) -> u64 {
-        self.file.metadata().map_or(0, |meta| meta.len())
-    }
-}
-
 /// Makes the names in a directory durable.
 pub(crate) fn sync_dir(dir: &Path) -> std::io::Result<()> {
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
@@ -132,8 +124,9 @@ fn failed(error: sled::Error) -> EngineError {
 
 fn refused(error: sled::Error) -> DiskError {
     match error {
-        sled::Error::Io(error) if error.to_string().contains("could not acquire lock") => DiskError::InUse,
-        sled::Error::Io(error) if error.kind() == std::io::ErrorKind::WouldBlock => DiskError::InUse,
+        sled::Error::Io(error) if error.to_string().contains("could not acquire lock") => {
+            DiskError::InUse
+        }
         sled::Error::Io(error) => DiskError::Io(error),
         other => DiskError::Damaged(other.to_string()),
     }
@@ -142,5 +135,8 @@ fn refused(error: sled::Error) -> DiskError {
 /// The file that holds everything.
 pub(crate) const FILE: &str = "db";
 
+/// In sled's default tree, which no backup copies: a restored store begins with journals of its own.
+const CHECKPOINT: &[u8] = b"checkpoint";
+
 /// How often sled's own thread looks for segments to reuse. Durability never waits for it.
-const FLUSH_EVERY_MS: u64 = 1_000;
+const FLUSH_EVERY_MS: u64 = 5_000;

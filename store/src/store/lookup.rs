@@ -10,7 +10,7 @@ use crate::own_roster::{self, OwnRoster};
 use crate::peers::{self, PeerRecord};
 use crate::rosters::{self, StoredRoster};
 use crate::verify::{self, Report};
-use crate::{api_keys, mailbox, messages, outbox, pins};
+use crate::{api_keys, history, mailbox, outbox, pins};
 use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
 use amesh_proto::node_id::NodeId;
@@ -120,7 +120,7 @@ impl Store {
         id: &MessageId,
     ) -> Result<Option<MessageStatus>, StoreError> {
         let durable = self.shared().durable();
-        let status = self.shared().read(|read| messages::status(read, sender, id))?;
+        let status = self.shared().read(|read| history::status(read, sender, id))?;
         Ok(status.filter(|status| status.receipt.seq <= durable))
     }
 
@@ -258,7 +258,7 @@ impl Store {
         let disk_bytes = engine.as_deref().map_or(0, crate::engine::Engine::size_on_disk);
         let open = engine.is_some();
         drop(engine);
-        let agents = self.all_agents().map_or(0, |agents| agents.len() as u64);
+        let agents = self.shared().tally().agents() as u64;
         Stats { agents, mailbox_messages, outbox_messages, disk_bytes, open }
     }
 

@@ -2,7 +2,12 @@
 
 use super::*;
 use crate::blob;
+use crate::engine::memory::MemoryHandle;
+use crate::engine::{Disk, Writes};
+use crate::key::Range;
+use crate::trees::Tree;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -49,6 +54,9 @@ fn a_body_that_was_changed_is_reported_and_never_delivered() {
     let file = fs::read_dir(dir.path().join("bodies")).unwrap().flatten().next().unwrap().path();
     fs::write(&file, b"other").unwrap();
     assert_eq!(store.entry(bob, &id(1)), Err(StoreError::Damaged { tree: "blobs" }));
+    assert!(!store.verify(&mut |_| {}).unwrap().is_whole());
+    fs::remove_file(&file).unwrap();
+    assert!(!store.verify(&mut |_| {}).unwrap().is_whole());
 }
 
 #[test]
@@ -160,4 +168,54 @@ fn the_name_of_a_body_is_its_digest() {
     let digest = blob::digest_of(b"body");
     assert_eq!(blob::parse_name(&blob::file_name(&digest)), Some(digest));
     assert_eq!(blob::parse_name("unfinished.tmp"), None);
+}
+
+/// Writes around the store, as a bug would.
+fn break_in(disk: &MemoryDisk, tree: Tree, change: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+    let engine = MemoryHandle::take(disk).open().unwrap();
+    let mut writes = Writes::default();
+    engine
+        .scan(tree, &Range::ALL, &mut |key, value| {
+            writes.of_mut(tree).insert(key.to_vec(), change(value));
+            ControlFlow::Break(())
+        })
+        .unwrap();
+    assert!(!writes.is_empty());
+    engine.commit(writes).unwrap();
+    engine.sync().unwrap();
+}
+
+#[test]
+fn verify_finds_whatever_is_missing_or_unreadable() {
+    let trees = [
+        Tree::Meta,
+        Tree::Agents,
+        Tree::AgentNames,
+        Tree::OwnRoster,
+        Tree::Mailbox,
+        Tree::Boxes,
+        Tree::History,
+        Tree::Outbox,
+        Tree::Expire,
+        Tree::Tickets,
+    ];
+    for tree in trees {
+        let (store, disk) = memory();
+        let (alice, bob) = (register(&store, "alice"), register(&store, "bob"));
+        committed(&store, local(mail("alice", "bob", 1), alice, bob));
+        committed(&store, outgoing(mail("alice", "ann", 2), alice, to_node(2)));
+        store.add_ticket([1; 32], NOW).wait().unwrap();
+        assert_whole(&store);
+        break_in(&disk, tree, |_| Some(vec![9, 9, 9]));
+        let Ok(store) = Store::on_memory(&disk, Config::default()) else { continue };
+        assert!(!store.verify(&mut |_| {}).unwrap().is_whole(), "{tree:?} garbled");
+    }
+    for tree in [Tree::Agents, Tree::AgentNames, Tree::OwnRoster, Tree::Mailbox, Tree::Boxes, Tree::History] {
+        let (store, disk) = memory();
+        let (alice, bob) = (register(&store, "alice"), register(&store, "bob"));
+        committed(&store, local(mail("alice", "bob", 1), alice, bob));
+        break_in(&disk, tree, |_| None);
+        let store = Store::on_memory(&disk, Config::default()).unwrap();
+        assert!(!store.verify(&mut |_| {}).unwrap().is_whole(), "{tree:?} missing");
+    }
 }

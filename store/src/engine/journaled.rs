@@ -1,0 +1,283 @@
+//! The engine: a journal in front, the state on sled behind (DESIGN §5). A commit is one record and one `fdatasync`;
+//! what the journal holds is kept in memory too, and moved to sled in the background. Much of it never gets there:
+//! mail that was read and acknowledged meanwhile leaves nothing to move.
+
+use super::journal::{self, Journal};
+use super::overlay::Overlay;
+use super::sled::SledState;
+use super::{Disk, DiskError, Engine, EngineError, Read, Visit, Writes};
+use crate::key::Range;
+use crate::trees::Tree;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A directory with a store.
+#[derive(Debug, Clone)]
+pub(crate) struct Directory {
+    pub(crate) dir: PathBuf,
+    pub(crate) cache_bytes: u64,
+}
+
+impl Disk for Directory {
+    fn open(&self) -> Result<Box<dyn Engine>, DiskError> {
+        let base = SledState::open(&self.dir, self.cache_bytes)?;
+        let broken = |error: EngineError| DiskError::Damaged(error.0);
+        let checkpoint = base.checkpoint().map_err(broken)?;
+        let replayed = journal::replay(&self.dir, checkpoint)?;
+        journal::retire(&self.dir, checkpoint)?;
+        let journal = Journal::begin(&self.dir, replayed.newest + 1, replayed.next.max(1))?;
+        let frozen = (!replayed.writes.is_empty())
+            .then(|| Frozen { writes: Arc::new(replayed.writes), through: replayed.newest });
+        let total = fs4::total_space(&self.dir).unwrap_or(u64::MAX);
+        let inner = Arc::new(Inner {
+            base,
+            dir: self.dir.clone(),
+            limit: JOURNAL_BYTES.min(total / 32),
+            layers: RwLock::new(Layers { active: Writes::default(), frozen }),
+            journal: Mutex::new(journal),
+            work: Mutex::new(Work::default()),
+            changed: Condvar::new(),
+        });
+        let worker = inner.clone();
+        let thread = std::thread::Builder::new()
+            .name("amesh-store-checkpoint".into())
+            .spawn(move || worker.run())?;
+        Ok(Box::new(Journaled { inner, thread: Some(thread) }))
+    }
+}
+
+/// The engine, open.
+struct Journaled {
+    inner: Arc<Inner>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Inner {
+    base: SledState,
+    dir: PathBuf,
+    /// A journal longer than this is frozen and moved.
+    limit: u64,
+    layers: RwLock<Layers>,
+    journal: Mutex<Journal>,
+    work: Mutex<Work>,
+    changed: Condvar,
+}
+
+/// What is not on sled yet.
+struct Layers {
+    active: Writes,
+    frozen: Option<Frozen>,
+}
+
+/// What is being moved to sled.
+#[derive(Clone)]
+struct Frozen {
+    writes: Arc<Writes>,
+    /// The newest journal that it is from.
+    through: u64,
+}
+
+/// What the writer and the checkpoint's thread tell each other.
+#[derive(Default)]
+struct Work {
+    /// Commits since the last look; none for a while means idle.
+    commits: u64,
+    stop: bool,
+    failed: Option<EngineError>,
+}
+
+impl Inner {
+    /// The checkpoint's thread: moves what is frozen; freezes when nothing happened for a while.
+    fn run(&self) {
+        loop {
+            let frozen = read(&self.layers).frozen.clone();
+            if let Some(frozen) = frozen {
+                let moved = self.move_to_sled(&frozen);
+                let failed = moved.is_err();
+                // Under the lock, so that nobody is between looking and waiting.
+                lock(&self.work).failed = moved.err();
+                self.changed.notify_all();
+                if failed {
+                    return;
+                }
+                continue;
+            }
+            if self.wait_for_work() {
+                return;
+            }
+        }
+    }
+
+    /// Returns when there may be something to move; says whether to stop.
+    fn wait_for_work(&self) -> bool {
+        let mut work = lock(&self.work);
+        while !work.stop && read(&self.layers).frozen.is_none() {
+            let seen = work.commits;
+            if seen == 0 {
+                work = self.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let (woken, waited) =
+                self.changed.wait_timeout(work, IDLE).unwrap_or_else(PoisonError::into_inner);
+            work = woken;
+            if waited.timed_out() && work.commits == seen {
+                drop(work);
+                // A failure here shows at the next commit.
+                drop(self.freeze());
+                return false;
+            }
+        }
+        work.stop
+    }
+
+    fn move_to_sled(&self, frozen: &Frozen) -> Result<(), EngineError> {
+        self.base.apply(&frozen.writes)?;
+        self.base.sync()?;
+        self.base.set_checkpoint(frozen.through)?;
+        write(&self.layers).frozen = None;
+        journal::retire(&self.dir, frozen.through).map_err(io)
+    }
+
+    /// Begins a new journal and leaves what the old one holds to be moved, unless that is still being done.
+    fn freeze(&self) -> Result<(), EngineError> {
+        let mut journal = lock(&self.journal);
+        self.freeze_locked(&mut journal)
+    }
+
+    fn freeze_locked(&self, journal: &mut Journal) -> Result<(), EngineError> {
+        if journal.length() == 0 || read(&self.layers).frozen.is_some() {
+            return Ok(());
+        }
+        let begun = Journal::begin(&self.dir, journal.epoch + 1, journal.next()).map_err(io)?;
+        let through = journal.epoch;
+        *journal = begun;
+        let mut layers = write(&self.layers);
+        let writes = Arc::new(std::mem::take(&mut layers.active));
+        layers.frozen = Some(Frozen { writes, through });
+        drop(layers);
+        lock(&self.work).commits = 0;
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Waits while the journal is far too long because the move of the one before is not done.
+    fn make_room(&self, journal: &mut Journal) -> Result<(), EngineError> {
+        if journal.length() < self.limit {
+            return Ok(());
+        }
+        if journal.length() >= self.limit * 2 {
+            self.wait_until_moved()?;
+        }
+        self.freeze_locked(journal)
+    }
+
+    fn wait_until_moved(&self) -> Result<(), EngineError> {
+        let mut work = lock(&self.work);
+        for _ in 0..MOVE_WAITS {
+            if let Some(error) = &work.failed {
+                return Err(error.clone());
+            }
+            if read(&self.layers).frozen.is_none() {
+                return Ok(());
+            }
+            work = self.changed.wait_timeout(work, IDLE).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Err(EngineError("moving the journal to the database takes too long".into()))
+    }
+}
+
+impl Read for Journaled {
+    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        self.inner.through(|read| read.get(tree, key))
+    }
+
+    fn has(&self, tree: Tree, key: &[u8]) -> Result<bool, EngineError> {
+        self.inner.through(|read| read.has(tree, key))
+    }
+
+    fn scan(&self, tree: Tree, range: &Range, visit: &mut Visit<'_>) -> Result<(), EngineError> {
+        self.inner.through(|read| read.scan(tree, range, visit))
+    }
+}
+
+impl Inner {
+    /// Reads through both layers.
+    fn through<T>(&self, look: impl FnOnce(&dyn Read) -> T) -> T {
+        let layers = read(&self.layers);
+        match &layers.frozen {
+            Some(frozen) => {
+                let below = Overlay { above: &frozen.writes, below: &self.base };
+                look(&Overlay { above: &layers.active, below: &below })
+            }
+            None => look(&Overlay { above: &layers.active, below: &self.base }),
+        }
+    }
+}
+
+impl Engine for Journaled {
+    fn commit(&self, writes: Writes) -> Result<(), EngineError> {
+        let mut journal = lock(&self.inner.journal);
+        self.inner.make_room(&mut journal)?;
+        journal.append(&writes).map_err(io)?;
+        write(&self.inner.layers).active.extend(writes);
+        let mut work = lock(&self.inner.work);
+        work.commits += 1;
+        if work.commits == 1 {
+            // From now on there is something that idleness would move.
+            self.inner.changed.notify_all();
+        }
+        work.failed.clone().map_or(Ok(()), Err)
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        lock(&self.inner.journal).sync().map_err(io)
+    }
+
+    fn size_on_disk(&self) -> u64 {
+        self.inner.base.size_on_disk()
+    }
+
+    fn settle(&self) -> Result<(), EngineError> {
+        self.inner.wait_until_moved()?;
+        self.inner.freeze()?;
+        self.inner.wait_until_moved()
+    }
+}
+
+impl Drop for Journaled {
+    fn drop(&mut self) {
+        lock(&self.inner.work).stop = true;
+        self.inner.changed.notify_all();
+        // sled gives its lock back only when its last handle goes.
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+fn io(error: std::io::Error) -> EngineError {
+    EngineError(format!("journal: {error}"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a journal may hold before it is moved: also the memory that it takes, roughly.
+const JOURNAL_BYTES: u64 = 16 << 20;
+
+/// Without commits for this long, the journal is moved all the same.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// A minute of waiting, in steps of `IDLE`.
+const MOVE_WAITS: u32 = 12;

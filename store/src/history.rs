@@ -1,0 +1,284 @@
+//! The trees `history` and `idempotency`: every message that was committed, long after it left: what the first commit
+//! was answered, for repeats; under which id a mailbox showed it; what became of it, for the sender who asks. One entry a
+//! message, by (id, sender, recipient): never by the id alone, or one sender could suppress another's mail (DESIGN §1.2).
+//! Ids begin with their time, so entries are written where the last ones were. Used by `accept`, `mailbox`, `outbox`.
+
+use crate::body::BodyPlace;
+use crate::codec::{self, Value};
+use crate::engine::Read;
+use crate::error::StoreError;
+use crate::expire::Kind;
+use crate::group::Group;
+use crate::key::{Range, join, short_hash};
+use crate::mail::{AgentNo, CommitOutcome, CommitReceipt, MessageState, MessageStatus, Place, Seq};
+use crate::mailbox::{self, Standing};
+use crate::trees::Tree;
+use amesh_proto::address::Address;
+use amesh_proto::id::MessageId;
+use amesh_proto::message::Mail;
+use amesh_proto::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) seq: Seq,
+    pub(crate) queued_at: UnixMillis,
+    pub(crate) name: Name,
+    pub(crate) digest: [u8; 32],
+    /// The agent of this node that sent it.
+    pub(crate) sender: Option<AgentNo>,
+    pub(crate) to: Address,
+    pub(crate) place: Place,
+    pub(crate) body: BodyPlace,
+    pub(crate) state: MessageState,
+    pub(crate) changed_at: UnixMillis,
+    pub(crate) expires_at: UnixMillis,
+}
+
+/// What the id in the entry's key is to the message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Name {
+    /// Its own, and the one it is shown under.
+    Own,
+    /// Its own; it is shown under this one, because another sender had used its own.
+    ShownAs(MessageId),
+    /// The one it is shown under; its own is this one.
+    Fresh(MessageId),
+}
+
+impl Value for Entry {
+    const TREE: Tree = Tree::History;
+}
+
+/// What an idempotency key was used for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UsedFor(pub(crate) MessageId);
+
+impl Value for UsedFor {
+    const TREE: Tree = Tree::Idempotency;
+}
+
+/// The hash of an idempotency key.
+pub(crate) type IdempotencyHash = [u8; 16];
+
+/// Hash of the sender's address, then of the recipient's.
+pub(crate) type Parties = [u8; 16];
+
+/// Who asks whether a message is known.
+pub(crate) struct Question<'a> {
+    pub(crate) id: &'a MessageId,
+    pub(crate) parties: &'a Parties,
+    pub(crate) sender: Option<AgentNo>,
+    pub(crate) mailbox: Option<AgentNo>,
+    pub(crate) idempotency: Option<&'a IdempotencyHash>,
+    pub(crate) digest: &'a [u8; 32],
+}
+
+/// What is known of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Nobody used the id.
+    New,
+    /// The mailbox shows, or showed, another message under the id.
+    Taken,
+    /// The sender used it: the answer.
+    Answered(CommitOutcome),
+}
+
+pub(crate) fn parties_of(mail: &Mail) -> Parties {
+    let [from, to]: [[u8; 8]; 2] =
+        [&mail.from, &mail.to].map(|address| short_hash(&[address.as_str().as_bytes()]));
+    let mut parties = [0; 16];
+    parties[..8].copy_from_slice(&from);
+    parties[8..].copy_from_slice(&to);
+    parties
+}
+
+/// Whether this very message, or another under its id, was committed before.
+pub(crate) fn look_up(read: &dyn Read, question: &Question<'_>) -> Result<Known, StoreError> {
+    if let Some(answer) = by_idempotency(read, question)? {
+        return Ok(Known::Answered(answer));
+    }
+    let mut known = Known::New;
+    for (parties, entry) in of_id(read, question.id)? {
+        let fresh = matches!(entry.name, Name::Fresh(_));
+        let same_agent = question.sender.is_some() && question.sender == entry.sender;
+        if !fresh && (same_agent || parties == *question.parties) {
+            return Ok(Known::Answered(entry.answer(question.id, question.digest)));
+        }
+        if question.mailbox.is_some_and(|agent| entry.place == Place::Mailbox(agent)) {
+            known = Known::Taken;
+        }
+    }
+    Ok(known)
+}
+
+fn by_idempotency(
+    read: &dyn Read,
+    question: &Question<'_>,
+) -> Result<Option<CommitOutcome>, StoreError> {
+    let (Some(sender), Some(hash)) = (question.sender, question.idempotency) else { return Ok(None) };
+    let Some(bytes) = read.get(Tree::Idempotency, &join(&sender.0.to_be_bytes(), hash))? else {
+        return Ok(None);
+    };
+    let UsedFor(first) = codec::decode(&bytes)?;
+    let found = sent_by(read, sender, &first)?;
+    Ok(found.map(|(_, entry)| entry.answer(&first, question.digest)))
+}
+
+/// Writes down a message that is being committed, as long as anybody may ask for it or repeat it.
+pub(crate) fn record(
+    group: &mut Group<'_>,
+    id: &MessageId,
+    parties: &Parties,
+    mut entry: Entry,
+    forget_at: UnixMillis,
+) -> Result<(), StoreError> {
+    let key = key_of(id, parties);
+    group.txn.put(Tree::History, key.clone(), codec::encode(&entry)?);
+    group.due.add(forget_at, Kind::History, key);
+    if let Name::ShownAs(shown) = entry.name {
+        let key = key_of(&shown, parties);
+        entry.name = Name::Fresh(id.clone());
+        group.txn.put(Tree::History, key.clone(), codec::encode(&entry)?);
+        group.due.add(forget_at, Kind::History, key);
+    }
+    Ok(())
+}
+
+pub(crate) fn record_idempotency(
+    group: &mut Group<'_>,
+    sender: AgentNo,
+    hash: &IdempotencyHash,
+    id: &MessageId,
+    forget_at: UnixMillis,
+) -> Result<(), StoreError> {
+    let key = join(&sender.0.to_be_bytes(), hash);
+    group.txn.put(Tree::Idempotency, key.clone(), codec::encode(&UsedFor(id.clone()))?);
+    group.due.add(forget_at, Kind::Idempotency, key);
+    Ok(())
+}
+
+/// The message has ended, one way or the other. Nothing happens where it is forgotten already.
+pub(crate) fn set_state(
+    group: &mut Group<'_>,
+    sender: AgentNo,
+    id: &MessageId,
+    state: MessageState,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    if let Some((parties, mut entry)) = sent_by(&group.txn, sender, id)? {
+        entry.state = state;
+        entry.changed_at = now;
+        group.txn.put(Tree::History, key_of(id, &parties), codec::encode(&entry)?);
+    }
+    Ok(())
+}
+
+/// The answer to a sender who asks. What the mailbox itself tells is not written down a second time.
+pub(crate) fn status(
+    read: &dyn Read,
+    sender: AgentNo,
+    id: &MessageId,
+) -> Result<Option<MessageStatus>, StoreError> {
+    let Some((_, entry)) = sent_by(read, sender, id)? else { return Ok(None) };
+    let receipt = entry.receipt(id);
+    let mut state = entry.state;
+    if let (MessageState::Queued, Place::Mailbox(agent)) = (&state, &entry.place) {
+        match mailbox::standing(read, *agent, entry.seq)? {
+            Standing::New => {}
+            Standing::HandedOut => state = MessageState::Delivered { basis: "handed_out".into() },
+            Standing::Gone => state = MessageState::Delivered { basis: "acknowledged".into() },
+        }
+    }
+    Ok(Some(MessageStatus {
+        receipt,
+        to: entry.to,
+        place: entry.place,
+        state,
+        changed_at: entry.changed_at,
+        expires_at: entry.expires_at,
+    }))
+}
+
+/// The message that a mailbox shows, or showed, under an id.
+pub(crate) fn shown(read: &dyn Read, agent: AgentNo, id: &MessageId) -> Result<Option<Entry>, StoreError> {
+    let shown = |entry: &Entry| {
+        entry.place == Place::Mailbox(agent) && !matches!(entry.name, Name::ShownAs(_))
+    };
+    Ok(of_id(read, id)?.into_iter().map(|(_, entry)| entry).find(shown))
+}
+
+/// An id that the mailbox never showed, the same for every repeat of the message.
+pub(crate) fn fresh_id(
+    read: &dyn Read,
+    agent: AgentNo,
+    id: &MessageId,
+    parties: &Parties,
+    accepted_at: UnixMillis,
+) -> Result<MessageId, StoreError> {
+    for salt in 0..16u8 {
+        let fresh = MessageId::mint(accepted_at, short_hash(&[id.as_str().as_bytes(), parties, &[salt]]));
+        if shown(read, agent, &fresh)?.is_none() {
+            return Ok(fresh);
+        }
+    }
+    Err(codec::damaged(Tree::History))
+}
+
+fn sent_by(
+    read: &dyn Read,
+    sender: AgentNo,
+    id: &MessageId,
+) -> Result<Option<(Parties, Entry)>, StoreError> {
+    let wanted = |(_, entry): &(Parties, Entry)| {
+        entry.sender == Some(sender) && !matches!(entry.name, Name::Fresh(_))
+    };
+    Ok(of_id(read, id)?.into_iter().find(wanted))
+}
+
+/// Every message of an id: nearly always none or one.
+fn of_id(read: &dyn Read, id: &MessageId) -> Result<Vec<(Parties, Entry)>, StoreError> {
+    let mut found = Vec::new();
+    let mut damage = None;
+    read.scan(Tree::History, &Range::prefix(&id_part(id)), &mut |key, value| {
+        match (key.last_chunk(), codec::decode(value)) {
+            (Some(parties), Ok(entry)) => {
+                found.push((*parties, entry));
+                ControlFlow::Continue(())
+            }
+            _ => {
+                damage = Some(codec::damaged(Tree::History));
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    damage.map_or(Ok(found), Err)
+}
+
+impl Entry {
+    fn answer(&self, id: &MessageId, digest: &[u8; 32]) -> CommitOutcome {
+        if self.digest == *digest {
+            CommitOutcome::Repeat { first: self.receipt(id) }
+        } else {
+            CommitOutcome::Conflict
+        }
+    }
+
+    /// What the commit was answered; `id` is the message's own.
+    fn receipt(&self, id: &MessageId) -> CommitReceipt {
+        let shown_id = if let Name::ShownAs(shown) = &self.name { shown } else { id };
+        CommitReceipt { seq: self.seq, id: id.clone(), shown_id: shown_id.clone(), queued_at: self.queued_at }
+    }
+}
+
+pub(crate) fn key_of(id: &MessageId, parties: &Parties) -> Vec<u8> {
+    [id_part(id).as_slice(), parties].concat()
+}
+
+/// No id holds a zero byte, so no id's part is the beginning of another's.
+fn id_part(id: &MessageId) -> Vec<u8> {
+    join(id.as_str().as_bytes(), &[0])
+}

@@ -98,9 +98,7 @@ pub(crate) fn commit(group: &mut Group<'_>, mail: &Prepared) -> Result<CommitOut
         return Ok(CommitOutcome::DiskFull);
     }
     let outcome = match &mail.target {
-        Target::Mailbox { agent, trust } => {
-            to_mailbox(group, mail, *agent, *trust, known == Known::Taken)?
-        }
+        Target::Mailbox { agent, trust } => to_mailbox(group, mail, *agent, *trust, known == Known::Taken)?,
         Target::Outbox { destination } => to_outbox(group, mail, &outbox::key_of(destination))?,
     };
     if let CommitOutcome::Committed { seq, shown_id, .. } = &outcome {
@@ -206,9 +204,7 @@ fn remember(
     };
     history::record(group, &mail.id, &mail.parties, entry, forget_at)?;
     match (mail.sender, &mail.idempotency) {
-        (Some(sender), Some(hash)) => {
-            history::record_idempotency(group, sender, hash, &mail.id, forget_at)
-        }
+        (Some(sender), Some(hash)) => history::record_idempotency(group, sender, hash, &mail.id, forget_at),
         _ => Ok(()),
     }
 }

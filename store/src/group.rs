@@ -38,7 +38,17 @@ impl<'a> Group<'a> {
         tally: &'a RwLock<Tally>,
         room: bool,
     ) -> Self {
-        Self { txn, counters, due: Due::default(), config, blobs, room, tally, changed: BTreeSet::new(), broken: None }
+        Self {
+            txn,
+            counters,
+            due: Due::default(),
+            config,
+            blobs,
+            room,
+            tally,
+            changed: BTreeSet::new(),
+            broken: None,
+        }
     }
 
     /// The next place in the order of commits.

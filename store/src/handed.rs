@@ -62,11 +62,7 @@ pub(crate) fn has(read: &dyn Read, count: BoxCount, agent: AgentNo, seq: Seq) ->
 }
 
 /// Marks messages that are in the mailbox. Gives the mailbox's count as it is then.
-pub(crate) fn mark(
-    group: &mut Group<'_>,
-    agent: AgentNo,
-    seqs: &[Seq],
-) -> Result<BoxCount, StoreError> {
+pub(crate) fn mark(group: &mut Group<'_>, agent: AgentNo, seqs: &[Seq]) -> Result<BoxCount, StoreError> {
     let prefix = agent.0.to_be_bytes();
     let before = group.tally().mailbox(agent);
     let beyond = if before.beyond > 0 { of(&group.txn, agent)?.beyond } else { BTreeSet::new() };
@@ -127,10 +123,7 @@ pub(crate) fn write(group: &mut Group<'_>, agent: AgentNo) -> Result<(), StoreEr
 }
 
 /// Calls for every mailbox with mail; for the counts at open.
-pub(crate) fn each(
-    read: &dyn Read,
-    visit: &mut dyn FnMut(AgentNo, BoxCount),
-) -> Result<(), StoreError> {
+pub(crate) fn each(read: &dyn Read, visit: &mut dyn FnMut(AgentNo, BoxCount)) -> Result<(), StoreError> {
     let mut damage = None;
     read.scan(Tree::Boxes, &Range::ALL, &mut |key, value| {
         if key.len() != size_of::<u64>() {

@@ -115,10 +115,7 @@ pub(crate) fn look_up(read: &dyn Read, question: &Question<'_>) -> Result<Known,
     Ok(known)
 }
 
-fn by_idempotency(
-    read: &dyn Read,
-    question: &Question<'_>,
-) -> Result<Option<CommitOutcome>, StoreError> {
+fn by_idempotency(read: &dyn Read, question: &Question<'_>) -> Result<Option<CommitOutcome>, StoreError> {
     let (Some(sender), Some(hash)) = (question.sender, question.idempotency) else { return Ok(None) };
     let Some(bytes) = read.get(Tree::Idempotency, &join(&sender.0.to_be_bytes(), hash))? else {
         return Ok(None);
@@ -205,9 +202,8 @@ pub(crate) fn status(
 
 /// The message that a mailbox shows, or showed, under an id.
 pub(crate) fn shown(read: &dyn Read, agent: AgentNo, id: &MessageId) -> Result<Option<Entry>, StoreError> {
-    let shown = |entry: &Entry| {
-        entry.place == Place::Mailbox(agent) && !matches!(entry.name, Name::ShownAs(_))
-    };
+    let shown =
+        |entry: &Entry| entry.place == Place::Mailbox(agent) && !matches!(entry.name, Name::ShownAs(_));
     Ok(of_id(read, id)?.into_iter().map(|(_, entry)| entry).find(shown))
 }
 
@@ -228,14 +224,9 @@ pub(crate) fn fresh_id(
     Err(codec::damaged(Tree::History))
 }
 
-fn sent_by(
-    read: &dyn Read,
-    sender: AgentNo,
-    id: &MessageId,
-) -> Result<Option<(Parties, Entry)>, StoreError> {
-    let wanted = |(_, entry): &(Parties, Entry)| {
-        entry.sender == Some(sender) && !matches!(entry.name, Name::Fresh(_))
-    };
+fn sent_by(read: &dyn Read, sender: AgentNo, id: &MessageId) -> Result<Option<(Parties, Entry)>, StoreError> {
+    let wanted =
+        |(_, entry): &(Parties, Entry)| entry.sender == Some(sender) && !matches!(entry.name, Name::Fresh(_));
     Ok(of_id(read, id)?.into_iter().find(wanted))
 }
 
@@ -243,16 +234,17 @@ fn sent_by(
 fn of_id(read: &dyn Read, id: &MessageId) -> Result<Vec<(Parties, Entry)>, StoreError> {
     let mut found = Vec::new();
     let mut damage = None;
-    read.scan(Tree::History, &Range::prefix(&id_part(id)), &mut |key, value| {
-        match (key.last_chunk(), codec::decode(value)) {
-            (Some(parties), Ok(entry)) => {
-                found.push((*parties, entry));
-                ControlFlow::Continue(())
-            }
-            _ => {
-                damage = Some(codec::damaged(Tree::History));
-                ControlFlow::Break(())
-            }
+    read.scan(Tree::History, &Range::prefix(&id_part(id)), &mut |key, value| match (
+        key.last_chunk(),
+        codec::decode(value),
+    ) {
+        (Some(parties), Ok(entry)) => {
+            found.push((*parties, entry));
+            ControlFlow::Continue(())
+        }
+        _ => {
+            damage = Some(codec::damaged(Tree::History));
+            ControlFlow::Break(())
         }
     })?;
     damage.map_or(Ok(found), Err)

@@ -114,12 +114,7 @@ pub(crate) fn take_all(group: &mut Group<'_>, agent: AgentNo) -> Result<Vec<Head
     Ok(heads)
 }
 
-fn remove(
-    group: &mut Group<'_>,
-    agent: AgentNo,
-    seq: Seq,
-    body: BodyPlace,
-) -> Result<(), StoreError> {
+fn remove(group: &mut Group<'_>, agent: AgentNo, seq: Seq, body: BodyPlace) -> Result<(), StoreError> {
     let count = handed::forget(group, agent, seq)?;
     body.release(group)?;
     group.txn.remove(Tree::Mailbox, with_number(&agent.0.to_be_bytes(), seq.0));

@@ -134,7 +134,8 @@ impl Walk<'_> {
             }
             Tree::OwnRoster => {
                 let own_roster::EntryValue(entry) = codec::decode(value)?;
-                let known = entry.tombstone.is_some() || agents::by_address(self.read, &entry.address)?.is_some();
+                let known =
+                    entry.tombstone.is_some() || agents::by_address(self.read, &entry.address)?.is_some();
                 let future = entry.changed > self.counters.roster_version;
                 Ok((!known || future).then(|| format!("{} is shown and not there", entry.address)))
             }
@@ -203,7 +204,11 @@ impl Walk<'_> {
             Name::ShownAs(twin) | Name::Fresh(twin) => twin,
         };
         let Some(parties) = key.last_chunk() else { return Ok(Some("a key is too short".to_owned())) };
-        self.needs(Tree::History, &history::key_of(twin, parties), "a renamed message has lost one of its names")
+        self.needs(
+            Tree::History,
+            &history::key_of(twin, parties),
+            "a renamed message has lost one of its names",
+        )
     }
 
     fn outbox(&mut self, key: &[u8], value: &[u8]) -> Result<Option<String>, StoreError> {
@@ -215,7 +220,8 @@ impl Walk<'_> {
         if mail.id != head.id || outbox::lane_of(&mail) != head.lane || seq > self.counters.next_seq {
             return Ok(Some(format!("message {} is not the one its head names", head.id)));
         }
-        let number = [outbox::key_of(&destination).as_slice(), &head.lane, &head.number.to_be_bytes()].concat();
+        let number =
+            [outbox::key_of(&destination).as_slice(), &head.lane, &head.number.to_be_bytes()].concat();
         if head.number > seq || !self.numbers.insert(number) {
             return Ok(Some(format!("message {} has a number that its lane used before", head.id)));
         }
@@ -230,7 +236,9 @@ impl Walk<'_> {
 
     fn blob(&self, key: &[u8], value: &[u8]) -> Result<Option<String>, StoreError> {
         let Uses(_) = codec::decode(value)?;
-        let Ok(digest) = blob::Digest::try_from(key) else { return Ok(Some("a name is too short".to_owned())) };
+        let Ok(digest) = blob::Digest::try_from(key) else {
+            return Ok(Some("a name is too short".to_owned()));
+        };
         blob::read(self.bodies, &digest).map(|_| None)
     }
 
@@ -268,7 +276,8 @@ impl Walk<'_> {
             let counted = blob::uses(self.read, &digest)?;
             if counted != found {
                 let name = blob::file_name(&digest);
-                self.report.wrong(Tree::Blobs, || format!("{name} is named {found} times, counted {counted}"));
+                self.report
+                    .wrong(Tree::Blobs, || format!("{name} is named {found} times, counted {counted}"));
             }
         }
         Ok(())

@@ -170,7 +170,8 @@ impl Header {
         if head[0..4] != MAGIC {
             return None;
         }
-        let number = |range: std::ops::Range<usize>| head[range].iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
+        let number =
+            |range: std::ops::Range<usize>| head[range].iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
         let header = Self { epoch: number(8..16), number: number(16..24), length: number(4..8) as usize };
         let payload = record.get(HEADER..HEADER + header.length)?;
         let mut unsealed = *head;

@@ -41,9 +41,8 @@ impl Disk for Directory {
             changed: Condvar::new(),
         });
         let worker = inner.clone();
-        let thread = std::thread::Builder::new()
-            .name("amesh-store-checkpoint".into())
-            .spawn(move || worker.run())?;
+        let thread =
+            std::thread::Builder::new().name("amesh-store-checkpoint".into()).spawn(move || worker.run())?;
         Ok(Box::new(Journaled { inner, thread: Some(thread) }))
     }
 }

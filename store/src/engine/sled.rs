@@ -124,9 +124,7 @@ fn failed(error: sled::Error) -> EngineError {
 
 fn refused(error: sled::Error) -> DiskError {
     match error {
-        sled::Error::Io(error) if error.to_string().contains("could not acquire lock") => {
-            DiskError::InUse
-        }
+        sled::Error::Io(error) if error.to_string().contains("could not acquire lock") => DiskError::InUse,
         sled::Error::Io(error) => DiskError::Io(error),
         other => DiskError::Damaged(other.to_string()),
     }

@@ -130,14 +130,13 @@ pub(crate) async fn listen(
             Ok(answer) => answer,
             Err(reason) => return Err(refuse(writer, reason).await),
         };
-        let version = ack.version;
         writer.send(&[Frame::HelloAck(Box::new(ack))]).await?;
         let greeting = match reader.next().await? {
             Frame::Greeting(greeting) => *greeting,
             Frame::Refuse(Refuse { code }) => return Err(GreetError::Refused(code)),
             _ => return Err(GreetError::Unexpected),
         };
-        let admitted = shared.membership().on_greeting(greeting, &node, version, proven);
+        let admitted = shared.membership().on_greeting(greeting, &node, proven);
         match admitted {
             Ok(admitted) => finish(shared, connection, reader, writer, node, admitted, false).await,
             Err(reason) => Err(refuse(writer, reason).await),
@@ -155,7 +154,7 @@ async fn finish(
     admitted: Admitted,
     dialed: bool,
 ) -> Result<Link, GreetError> {
-    let Admitted { greeting, changed, send, .. } = admitted;
+    let Admitted { greeting, changed, send } = admitted;
     shared.apply(changed).await.map_err(|_| GreetError::NotSaved)?;
     if shared.identity.node_id() > node {
         reader.wait().await?;

@@ -15,6 +15,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What mail is given to live when this node cannot tell how old it is.
+const UNSTEADY_LIFE_MS: u64 = 24 * 3600 * 1000;
+
 /// The sending side of one link.
 pub(super) struct Outgoing {
     shared: Arc<Shared>,
@@ -70,7 +73,9 @@ impl Outgoing {
             }
         };
         let wall = self.shared.clock.now();
-        let offers: Vec<Offer<LaneKey>> = page.iter().map(|entry| offer(entry, wall)).collect();
+        let steady = self.shared.hallway.clock_is_steady();
+        let offers: Vec<Offer<LaneKey>> =
+            page.iter().map(|entry| offer(entry, steady && entry.expires_at <= wall)).collect();
         let picked = self.sender.pick(scan, &offers, page.len() < scan.limit);
         // What is too old is taken out, and bounced, by the hallway's own sweep.
         self.sender.settled(picked.expired);
@@ -78,13 +83,12 @@ impl Outgoing {
         let (generation, roster) = (self.shared.store.generation(), self.shared.store.own_roster_version());
         for entry in page.into_iter().filter(|entry| chosen.contains(&entry.seq.0)) {
             let lane = LaneStamp { generation, number: entry.number, floor: entry.floor };
-            frames.push(Frame::Mail(Box::new(MailFrame::carrying(
-                entry.mail,
-                entry.seq.0,
-                lane,
-                roster,
-                wall,
-            ))));
+            let mut frame = MailFrame::carrying(entry.mail, entry.seq.0, lane, roster, wall);
+            if !steady {
+                // After a jump of the clock nothing expires, here or there (DESIGN §5, Clocks).
+                frame.remaining_ms = frame.remaining_ms.max(UNSTEADY_LIFE_MS);
+            }
+            frames.push(Frame::Mail(Box::new(frame)));
         }
     }
 
@@ -122,12 +126,12 @@ impl Outgoing {
     }
 }
 
-fn offer(entry: &OutboxEntry, now: amesh_proto::time::UnixMillis) -> Offer<LaneKey> {
+fn offer(entry: &OutboxEntry, expired: bool) -> Offer<LaneKey> {
     Offer {
         seq: entry.seq.0,
         lane: entry.lane.clone(),
         size: entry.mail.envelope.len() + entry.mail.payload.len(),
-        expired: entry.expires_at <= now,
+        expired,
     }
 }
 

@@ -127,11 +127,6 @@ impl RosterSync {
         PartOutcome::Pull(self.start(node, all))
     }
 
-    /// Whether the roster of `node` is being pulled.
-    pub(crate) fn is_pulling(&self, node: &NodeId) -> bool {
-        self.pulls.contains_key(node)
-    }
-
     fn start(&mut self, node: NodeId, pull: Pulling) -> RosterPull {
         let since = pull.since;
         self.pulls.insert(node, pull);

@@ -62,11 +62,13 @@ impl MailFrame {
         roster_version: u64,
         now: UnixMillis,
     ) -> Self {
+        let age_ms = now.0.saturating_sub(mail.accepted_at.0);
         Self {
             outbox_seq,
             lane,
             remaining_ms: mail.expires_at.0.saturating_sub(now.0),
-            age_ms: now.0.saturating_sub(mail.accepted_at.0),
+            // Older than mail can be: the clock was set. The key of today is the better judge than none.
+            age_ms: if age_ms > LONGEST_LIFE_MS { 0 } else { age_ms },
             roster_version,
             form: mail.form,
             receipt: mail.receipt,
@@ -177,3 +179,6 @@ impl LaterReason {
         }
     }
 }
+
+/// Mail lives 30 days at most (DESIGN §5, Clocks); a day for good measure.
+const LONGEST_LIFE_MS: u64 = 31 * 24 * 3600 * 1000;

@@ -194,6 +194,18 @@ fn mail_with_a_malformed_address_is_refused_by_itself() {
 }
 
 #[test]
+fn mail_that_a_jump_of_the_clock_made_ten_years_old_counts_as_new() {
+    let now = UnixMillis(1_800_000_000_000);
+    let good = mail(b"{}".to_vec()).into_mail(&[], now).unwrap();
+    let lane = mail(Vec::new()).lane;
+    let later = UnixMillis(now.0 + 10 * 365 * 24 * 3_600_000);
+    let frame = MailFrame::carrying(good.clone(), 1, lane, 1, later);
+    assert_eq!((frame.age_ms, frame.remaining_ms), (0, 0));
+    let earlier = UnixMillis(0);
+    assert_eq!(MailFrame::carrying(good, 1, lane, 1, earlier).age_ms, 0);
+}
+
+#[test]
 fn secrets_never_show_in_debug_output() {
     let text = format!("{:?} {:?}", every_kind(), Secrets::new(1, [222; 32]));
     assert!(!text.contains("222") && !text.contains("[9, 9") && !text.contains("[6, 6"));

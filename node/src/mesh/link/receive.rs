@@ -150,11 +150,6 @@ impl<L: Clone + Eq + Hash, M> LinkReceiver<L, M> {
         Some((seq, verdict))
     }
 
-    /// How many messages are being judged or wait for a roster.
-    pub(crate) fn open(&self) -> usize {
-        self.judging.len() + self.waiting.len()
-    }
-
     fn wait_for_roster(
         &mut self,
         arrival: Arrival<L, M>,

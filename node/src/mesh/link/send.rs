@@ -94,7 +94,6 @@ struct Hold {
     /// The least entry that was put off or passed over.
     lowest: u64,
     attempts: u32,
-    reason: LaterReason,
     phase: Phase,
 }
 
@@ -109,6 +108,7 @@ enum Phase {
 }
 
 impl<L: Clone + Eq + Hash> LinkSender<L> {
+    /// For a fresh connection: everything that the outbox holds is sent again.
     pub(crate) fn new(window: Window) -> Self {
         Self {
             window,
@@ -122,12 +122,6 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
             stalled: false,
             news: 0,
         }
-    }
-
-    /// On a fresh connection everything unanswered is sent again, held lanes too.
-    pub(crate) fn reset(&mut self) {
-        let settling = std::mem::take(&mut self.settling);
-        *self = Self { settling, news: self.news + 1, ..Self::new(self.window) };
     }
 
     /// The outbox has grown.
@@ -231,16 +225,6 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
         self.in_flight.len()
     }
 
-    /// Whether everything that was looked at is answered and nothing is left to look at.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.exhausted && self.in_flight.is_empty() && self.settling.is_empty() && self.held.is_empty()
-    }
-
-    /// Lanes that are held, and why: for the owner's eyes.
-    pub(crate) fn held(&self) -> impl Iterator<Item = (&L, LaterReason)> {
-        self.held.iter().map(|(lane, hold)| (lane, hold.reason))
-    }
-
     /// Whether this entry may go as far as its lane is concerned; remembers it if not.
     fn lane_is_open(&mut self, offer: &Offer<L>) -> bool {
         let Some(hold) = self.held.get_mut(&offer.lane) else { return true };
@@ -268,17 +252,12 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
 
     fn hold(&mut self, lane: L, seq: u64, reason: LaterReason, now: Duration) {
         let Window { hold_first, hold_longest, .. } = self.window;
-        let hold = self.held.entry(lane).or_insert(Hold {
-            lowest: seq,
-            attempts: 0,
-            reason,
-            phase: Phase::Probing { seq },
-        });
+        let hold =
+            self.held.entry(lane).or_insert(Hold { lowest: seq, attempts: 0, phase: Phase::Probing { seq } });
         hold.lowest = hold.lowest.min(seq);
         if hold.phase != (Phase::Probing { seq }) {
             return;
         }
-        hold.reason = reason;
         // What is missing lies before this entry, wherever that is; the first time it is sought without delay.
         let gap = reason == LaterReason::LaneGap;
         if gap {

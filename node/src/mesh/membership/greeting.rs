@@ -26,8 +26,6 @@ pub(crate) struct Proven {
 /// The other end is a member.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    /// The protocol version that both speak.
-    pub(crate) version: u16,
     /// What it told of itself.
     pub(crate) greeting: Greeting,
     /// What its evidence changed here.
@@ -135,8 +133,7 @@ impl Membership {
             return Err(RefuseReason::NoProof);
         }
         let greeting = Frame::Greeting(Box::new(self.greeting(about)));
-        let mut admitted =
-            self.admit_peer(listener, ack.version, Proven { epoch: ack.proof.epoch }, ack.greeting)?;
+        let mut admitted = self.admit_peer(listener, Proven { epoch: ack.proof.epoch }, ack.greeting)?;
         admitted.send.insert(0, greeting);
         Ok(admitted)
     }
@@ -146,16 +143,14 @@ impl Membership {
         &mut self,
         greeting: Greeting,
         dialer: &NodeId,
-        version: u16,
         proven: Proven,
     ) -> Result<Admitted, RefuseReason> {
-        self.admit_peer(dialer, version, proven, greeting)
+        self.admit_peer(dialer, proven, greeting)
     }
 
     fn admit_peer(
         &mut self,
         peer: &NodeId,
-        version: u16,
         proven: Proven,
         greeting: Greeting,
     ) -> Result<Admitted, RefuseReason> {
@@ -182,7 +177,7 @@ impl Membership {
         if proven.epoch < self.secrets.newest() {
             send.extend(self.secret_frame());
         }
-        Ok(Admitted { version, greeting, changed, send })
+        Ok(Admitted { greeting, changed, send })
     }
 
     fn greeting(&self, about: About) -> Greeting {

@@ -120,16 +120,8 @@ impl Membership {
         self.key.id()
     }
 
-    pub(crate) fn key(&self) -> &NodeKey {
-        &self.key
-    }
-
     pub(crate) fn mesh(&self) -> MeshId {
         self.list.mesh()
-    }
-
-    pub(crate) fn host(&self) -> &str {
-        &self.host
     }
 
     pub(crate) fn list(&self) -> &MemberList {
@@ -150,11 +142,6 @@ impl Membership {
     /// Whether this node may let others in.
     pub(crate) fn may_introduce(&self) -> bool {
         self.list.member(&self.id()).is_some_and(|me| me.may_introduce)
-    }
-
-    /// The older member that has this node's own host label: after a partition, two may have taken one.
-    pub(crate) fn label_lost_to(&self) -> Option<NodeId> {
-        self.list.label_conflict(&self.host, &self.id())
     }
 
     /// The secret in force.

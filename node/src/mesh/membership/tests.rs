@@ -42,11 +42,10 @@ fn join(inviter: &mut Membership, number: u8) -> Membership {
 fn open(dialer: &mut Membership, listener: &mut Membership) -> Result<(), RefuseReason> {
     let hello = dialer.hello(&listener.id(), &EXPORTER);
     let (ack, proven) = listener.on_hello(&hello, &dialer.id(), &EXPORTER, ABOUT)?;
-    let version = ack.version;
     let by_dialer = dialer.on_hello_ack(ack, &listener.id(), &EXPORTER, ABOUT)?;
     let mut frames = by_dialer.send.into_iter();
     let Some(Frame::Greeting(greeting)) = frames.next() else { panic!("the greeting comes first") };
-    let by_listener = listener.on_greeting(*greeting, &dialer.id(), version, proven)?;
+    let by_listener = listener.on_greeting(*greeting, &dialer.id(), proven)?;
     hear(listener, frames);
     hear(dialer, by_listener.send);
     Ok(())
@@ -130,7 +129,7 @@ fn the_secret_alone_does_not_make_a_member() {
     let hello = thief.hello(&a.id(), &EXPORTER);
     let (_, proven) = a.on_hello(&hello, &thief.id(), &EXPORTER, ABOUT).unwrap();
     let greeting = thief_greeting(&thief, &a);
-    assert_eq!(a.on_greeting(greeting, &thief.id(), 1, proven).unwrap_err(), RefuseReason::Unlisted);
+    assert_eq!(a.on_greeting(greeting, &thief.id(), proven).unwrap_err(), RefuseReason::Unlisted);
 }
 
 fn thief_greeting(thief: &Membership, a: &Membership) -> amesh_proto::wire::Greeting {

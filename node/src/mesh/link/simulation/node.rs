@@ -19,7 +19,6 @@ pub(super) enum Tag {
         seq: u64,
     },
     Settled {
-        peer: usize,
         connection: u64,
     },
 }
@@ -92,7 +91,7 @@ impl Node {
         let connection = session.connection;
         if !settle.is_empty() {
             let change = Change::Settle { peer, settled: settle };
-            self.store.enqueue(Tag::Settled { peer, connection }, change);
+            self.store.enqueue(Tag::Settled { connection }, change);
         }
         self.act(peer, actions);
     }

@@ -294,7 +294,7 @@ impl World {
                 (Tag::Link { peer, connection, seq }, Done::Received(outcome)) => {
                     machine.judged(peer, connection, seq, outcome);
                 }
-                (Tag::Settled { connection, .. }, Done::Settled { peer, settled }) => {
+                (Tag::Settled { connection }, Done::Settled { peer, settled }) => {
                     machine.settled(peer, connection, &settled);
                 }
                 _ => {}

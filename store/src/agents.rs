@@ -1,6 +1,7 @@
 //! The trees `agents` and `agent_names`: who lives on this node. Every change that others may see also changes the
 //! node's own roster, in the same commit. Used by the node's registry of agents.
 
+use crate::api_keys::KeyHash;
 use crate::codec::{self, Value};
 use crate::engine::Read;
 use crate::error::StoreError;
@@ -15,9 +16,6 @@ use amesh_proto::key::KeyAlgorithm;
 use amesh_proto::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
-
-/// Hash of an API key; the key itself is never stored (KEY-2).
-pub type KeyHash = [u8; 32];
 
 /// How an agent wants its mail (REG-3).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

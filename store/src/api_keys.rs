@@ -1,6 +1,5 @@
 //! The tree `api_keys`: which agent an API key opens, by the key's hash (KEY-1…4). Used by the node's registry of agents.
 
-use crate::agents::{self, AgentRecord, KeyHash};
 use crate::codec::{self, Value};
 use crate::engine::Read;
 use crate::error::StoreError;
@@ -11,6 +10,9 @@ use crate::trees::Tree;
 use amesh_proto::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
+
+/// Hash of an API key; the key itself is never stored (KEY-2).
+pub type KeyHash = [u8; 32];
 
 /// One API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,13 +70,13 @@ pub(crate) fn agent_of(
     read: &dyn Read,
     hash: &KeyHash,
     now: UnixMillis,
-) -> Result<Option<AgentRecord>, StoreError> {
+) -> Result<Option<AgentNo>, StoreError> {
     let Some(bytes) = read.get(Tree::ApiKeys, hash)? else { return Ok(None) };
     let key: ApiKey = codec::decode(&bytes)?;
     if key.valid_until.is_some_and(|until| until <= now) {
         return Ok(None);
     }
-    agents::by_no(read, key.agent)
+    Ok(Some(key.agent))
 }
 
 fn of_agent(read: &dyn Read, agent: AgentNo) -> Result<Vec<(Vec<u8>, ApiKey)>, StoreError> {

@@ -1,9 +1,8 @@
 //! Changes as data: what callers enqueue and the writer applies. One variant per public call that writes.
 
 use crate::accept::{self, Prepared};
-use crate::agents::{
-    self, AgentChange, AgentRecord, Deregistered, KeyHash, NewAgent, NewKey, RegisterOutcome,
-};
+use crate::agents::{self, AgentChange, AgentRecord, Deregistered, NewAgent, NewKey, RegisterOutcome};
+use crate::api_keys::KeyHash;
 use crate::error::StoreError;
 use crate::expire::{self, Expired};
 use crate::group::Group;

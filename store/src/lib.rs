@@ -45,9 +45,8 @@ mod trees;
 mod txn;
 mod verify;
 
-pub use agents::{
-    AgentChange, AgentRecord, Delivery, Deregistered, KeyHash, NewAgent, NewKey, RegisterOutcome,
-};
+pub use agents::{AgentChange, AgentRecord, Delivery, Deregistered, NewAgent, NewKey, RegisterOutcome};
+pub use api_keys::KeyHash;
 pub use backup::BackupReport;
 pub use change::Durable;
 pub use config::Config;

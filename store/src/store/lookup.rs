@@ -1,7 +1,8 @@
 //! The calls that read. They never wait for the writer, and show no mail that is not durable.
 
 use super::Store;
-use crate::agents::{self, AgentRecord, KeyHash};
+use crate::agents::{self, AgentRecord};
+use crate::api_keys::KeyHash;
 use crate::error::StoreError;
 use crate::expire::{self, Expiring};
 use crate::mail::{AgentNo, Destination, MailboxEntry, MessageStatus, OutboxEntry, Seq};
@@ -157,7 +158,10 @@ impl Store {
         hash: &KeyHash,
         now: UnixMillis,
     ) -> Result<Option<AgentRecord>, StoreError> {
-        self.shared().read(|read| api_keys::agent_of(read, hash, now))
+        self.shared().read(|read| match api_keys::agent_of(read, hash, now)? {
+            Some(agent) => agents::by_no(read, agent),
+            None => Ok(None),
+        })
     }
 
     /// Every agent of this node.

@@ -2,7 +2,8 @@
 
 use super::{Store, channel};
 use crate::accept::Prepared;
-use crate::agents::{AgentChange, AgentRecord, Deregistered, KeyHash, NewAgent, NewKey, RegisterOutcome};
+use crate::agents::{AgentChange, AgentRecord, Deregistered, NewAgent, NewKey, RegisterOutcome};
+use crate::api_keys::KeyHash;
 use crate::backup::BackupReport;
 use crate::change::{Change, Durable, Reply};
 use crate::commit::Job;

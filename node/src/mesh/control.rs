@@ -5,6 +5,7 @@ use super::error::MeshError;
 use super::join::{self, Answer};
 use super::membership::Membership;
 use super::peers::{Entry, LinkState, Stop};
+use amesh_discovery::manager::Manager;
 use amesh_proto::api::control::{Clash, Joined, MeshStatus, Peer, PeerRemoved, PeerState};
 use amesh_proto::member::list::MemberError;
 use amesh_proto::member::{Member, MeshId};
@@ -210,6 +211,12 @@ impl Mesh {
     #[must_use]
     pub fn has_twin(&self) -> bool {
         self.shared.twin.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some()
+    }
+
+    /// Who is seen, and how each source is doing; nothing in tests without discovery.
+    #[must_use]
+    pub fn discovery(&self) -> Option<&Manager> {
+        self.shared.lookout.as_deref()
     }
 
     fn own(&self, member: &Member) -> Peer {

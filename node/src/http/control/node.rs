@@ -4,6 +4,8 @@ use super::peers::mesh;
 use crate::http::error::Problem;
 use crate::http::state::{self, Parts, Shared};
 use crate::http::v1::health;
+use amesh_discovery::finder::{self, Source};
+use amesh_discovery::manager::{Manager, Neighbour};
 use amesh_proto::api::control::{Clash, Done, NodeFacts, OwnedAgent, OwnedAgents, Status};
 use amesh_proto::api::error::code;
 use axum::Json;
@@ -41,14 +43,30 @@ pub(crate) async fn doctor(State(state): State<Shared>) -> Json<NodeFacts> {
     let parts = &state.parts;
     let (open, taking) = (parts.store.is_open(), parts.store.is_taking_mail());
     let mesh = parts.mesh.as_ref();
-    Json(NodeFacts {
+    let mut facts = NodeFacts {
         clashes: parts.agents.directory().clashes().iter().map(clash).collect(),
         duplicate_node_key: mesh.is_some_and(crate::mesh::Mesh::has_twin),
         disk_free_bytes: fs4::available_space(&parts.data_dir).ok(),
         disk_full: open && !taking,
-        store_ok: open,
+        clock_jumped: !parts.hallway.clock_is_steady(),
+        store_ok: taking,
         ..NodeFacts::default()
-    })
+    };
+    if let Some(discovery) = mesh.and_then(crate::mesh::Mesh::discovery) {
+        tell_discovery(discovery, &mut facts);
+    }
+    Json(facts)
+}
+
+fn tell_discovery(discovery: &Manager, facts: &mut NodeFacts) {
+    for (source, finding) in discovery.states() {
+        facts.multicast_enabled |= source == Source::Mdns;
+        if let finder::State::Failing(why) = finding {
+            facts.notes.push(format!("discovery by {} does not work: {why}", source.as_str()));
+        }
+    }
+    let by_multicast = |seen: Neighbour| seen.sources.contains(&Source::Mdns);
+    facts.multicast_heard = discovery.neighbours().into_iter().any(by_multicast);
 }
 
 fn clash(clash: &crate::agents::directory::Clash) -> Clash {

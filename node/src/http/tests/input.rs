@@ -225,3 +225,44 @@ async fn ids_and_cursors_that_nobody_gave_are_refused_without_a_500() {
         assert_eq!((answer.status, answer.body["error"].as_str()), (400, Some(code)), "{body}");
     }
 }
+
+#[tokio::test]
+async fn damaged_requests_are_refused_or_served_and_never_a_fault_of_the_node() {
+    let mut profile = crate::http::Profile::local();
+    (profile.route_per_minute, profile.other_per_minute, profile.register_per_minute) = (0, 0, 0);
+    let rig = Rig::with(Config { local_limits: profile, ..Config::default() });
+    let (alice, bob) = (rig.register("alice").await, rig.register("bob").await);
+    let full = json!({"envelope": {"id": "msg_1790000000_a", "to": bob.address, "subject": "s", "x": [1.5e300]},
+        "payload": {"type": "t", "message": "m", "context": {"a": {"b": [null, true, -0.0]}}}});
+    let bodies = [
+        ("/v1/route", alice.letter(&bob, "hi").to_string()),
+        ("/v1/route", full.to_string()),
+        ("/v1/register", registration("dora", &AgentKey::from_seed(&[5; 32])).to_string()),
+        ("/v1/messages/pending/ack", json!({"ids": ["msg_1_a", "msg_2_b"]}).to_string()),
+    ];
+    let mut chance: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut next = |below: usize| {
+        chance ^= chance << 13;
+        chance ^= chance >> 7;
+        chance ^= chance << 17;
+        (chance % below as u64) as usize
+    };
+    for round in 0..1_500 {
+        let (path, body) = &bodies[round % bodies.len()];
+        let mut bytes = body.clone().into_bytes();
+        for _ in 0..=next(3) {
+            let at = next(bytes.len());
+            match next(4) {
+                0 => bytes[at] = next(256) as u8,
+                1 => bytes.truncate(at + 1),
+                2 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, b"{}[]\",:\\\0\xff0e"[next(12)]),
+            }
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        let answer = rig.send(raw("POST", path, Some(&alice.api_key), JSON, bytes.clone())).await;
+        assert!(answer.status < 500, "{} {} {}", answer.status, String::from_utf8_lossy(&bytes), answer.body);
+    }
+}

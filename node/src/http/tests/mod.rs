@@ -75,13 +75,10 @@ impl Rig {
         let naming = Naming::new("default", "aimaestro.local", "alpha").unwrap();
         let directory = Directory::new(naming.clone(), NodeKey::from_seed(&[7; 32]).id());
         let agents = Agents::load(Default::default(), store.clone(), clock.clone(), directory).unwrap();
-        let hallway = Hallway::new(
-            Default::default(),
-            store.clone(),
-            agents.clone(),
-            clock.clone(),
-            Tasks::new("hallway"),
-        );
+        // A busy machine must not turn `delivered` into `queued`.
+        let message = crate::message::Config { patience_ms: 20_000, ..Default::default() };
+        let hallway =
+            Hallway::new(message, store.clone(), agents.clone(), clock.clone(), Tasks::new("hallway"));
         let data = tempfile::tempdir().unwrap();
         let parts = Parts {
             agents,

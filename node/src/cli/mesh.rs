@@ -87,16 +87,10 @@ fn row(peer: &Peer) -> [String; 6] {
 }
 
 /// The mesh was not joined because names would change hands.
-pub(super) fn clash_trouble(ctx: &Context, joined: &Joined) -> Trouble {
+fn clash_trouble(ctx: &Context, joined: &Joined) -> Trouble {
     Trouble::new("name_clash", "not joined: agents on both sides have the same names")
         .because(clashes(joined))
         .mend(ctx.command("join TICKET --yes"))
-}
-
-/// The ticket of `up --join`; `-` reads standard input.
-pub(super) fn ticket_of(ctx: &Context, word: &str) -> Result<String, Trouble> {
-    let args = JoinArgs { ticket: Some(word.to_owned()), file: None, leave: false, yes: false };
-    ticket(ctx, &args, &mut std::io::stdin().lock())
 }
 
 /// The ticket from the argument, a file, or standard input.

@@ -8,6 +8,7 @@ use super::mesh;
 use super::output::Trouble;
 use crate::config::Config;
 use crate::node::{App, BuildError};
+use amesh_store::OpenError;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Starts a node and serves until it is told to stop.
@@ -23,11 +24,10 @@ pub(super) async fn up(ctx: &Context, args: UpArgs) -> anyhow::Result<()> {
         Some(given) => Some(mesh::ticket(ctx, &JoinArgs::of(given), &mut std::io::stdin().lock())?),
         None => None,
     };
-    let config = config(ctx, args)?;
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    // A hang-up must not end a node that runs in the background; caught, it does nothing.
-    let _hang_up = signal(SignalKind::hangup())?;
-    let app = App::build(config).await.map_err(|error| trouble(ctx, &error))?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let in_terminal = !args.in_background;
+    let app = App::build(config(ctx, args)?).await.map_err(|error| trouble(ctx, &error))?;
     if let Some(ticket) = ticket
         && let Err(error) = app.join(&ticket).await
     {
@@ -42,6 +42,8 @@ pub(super) async fn up(ctx: &Context, args: UpArgs) -> anyhow::Result<()> {
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
+            // The terminal of a node in the foreground was closed; one in the background has none.
+            _ = hang_up.recv(), if in_terminal => {}
         }
     })
     .await?;
@@ -75,6 +77,63 @@ fn trouble(ctx: &Context, error: &BuildError) -> Trouble {
     let told = Trouble::new("not_started", "the node does not start").because(error);
     match error {
         BuildError::Name { setting, .. } => told.mend(ctx.command(&format!("up --{setting} NAME"))),
+        BuildError::Store { cause: OpenError::Damaged { .. }, .. } => {
+            let (restore, reset) = (ctx.command("db restore"), ctx.command("db reset"));
+            Trouble { code: "store_damaged".into(), ..told }.mend(format!("{restore}  (or begin empty: {reset})"))
+        }
+        BuildError::Store { cause: OpenError::InUse { .. }, .. } => {
+            Trouble { code: "node_running".into(), ..told }.mend(ctx.command("down"))
+        }
         _ => told.mend(ctx.command("doctor")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Global;
+    use amesh_store::{Config as StoreConfig, Store};
+
+    fn ctx(data_dir: &std::path::Path) -> Context {
+        Context::new(Global { data_dir: Some(data_dir.to_owned()), json: true, agent: None })
+    }
+
+    #[test]
+    fn what_was_typed_comes_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("amesh.toml");
+        std::fs::write(&file, "org = \"file\"\nprovider = \"file.example\"\n").unwrap();
+        let args = UpArgs {
+            config: Some(file),
+            org: Some("typed".to_owned()),
+            api: vec!["127.0.0.1:0".parse().unwrap()],
+            no_mdns: true,
+            ..UpArgs::default()
+        };
+        let config = config(&ctx(dir.path()), args).unwrap();
+        assert_eq!((config.org.as_str(), config.provider.as_str()), ("typed", "file.example"));
+        assert_eq!((config.api.len(), config.mdns), (1, false));
+        assert_eq!(config.data_dir.as_deref(), Some(dir.path()));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_store_is_left_alone_and_both_ways_on_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = crate::cli::db::store_dir(dir.path());
+        Store::open(&store, StoreConfig::default()).unwrap().close().await.unwrap();
+        std::fs::write(store.join("db"), "no database").unwrap();
+        let args = UpArgs {
+            api: vec!["127.0.0.1:0".parse().unwrap()],
+            mesh: Some("127.0.0.1:0".parse().unwrap()),
+            no_mdns: true,
+            ..UpArgs::default()
+        };
+        let started = tokio::time::timeout(std::time::Duration::from_secs(60), up(&ctx(dir.path()), args)).await;
+        let error = started.expect("a node runs on a damaged store").unwrap_err();
+        let trouble = error.downcast_ref::<Trouble>().unwrap();
+        assert_eq!(trouble.code, "store_damaged", "{trouble:?}");
+        let mend = trouble.mend.as_deref().unwrap();
+        assert!(mend.contains("db restore") && mend.contains("db reset"), "{mend}");
+        assert_eq!(std::fs::read(store.join("db")).unwrap(), b"no database");
     }
 }

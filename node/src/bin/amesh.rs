@@ -36,7 +36,9 @@ fn runtime(is_node: bool) -> std::io::Result<Runtime> {
 fn log_to_stderr(default: &str) -> Result<(), Trouble> {
     let asked = std::env::var("AMESH_LOG").unwrap_or_else(|_| default.to_owned());
     let filter = EnvFilter::try_new(&asked).map_err(|error| {
-        Trouble::usage(format!("AMESH_LOG={asked} is no log filter")).because(error).mend("AMESH_LOG=amesh=debug amesh …")
+        Trouble::usage(format!("AMESH_LOG={asked} is no log filter"))
+            .because(error)
+            .mend("AMESH_LOG=amesh=debug amesh …")
     })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::env::var("AMESH_LOG_FORMAT").is_ok_and(|format| format == "json") {

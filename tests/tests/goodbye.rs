@@ -7,7 +7,7 @@ use anyhow::Result;
 use std::time::Instant;
 
 /// Silence ends no link within the time of a test: who notices, was told.
-const PATIENT: &str = "[mesh_link]\nidle_s = 3600\nshare_loopback = true\n";
+const PATIENT: &str = "[mesh_link]\nidle_s = 3600\n";
 
 /// `node` has no link to `host`.
 async fn no_link(node: &Node, host: &str) -> Result<bool> {

@@ -165,9 +165,11 @@ impl Shared {
         }));
     }
 
-    /// Whether `address` may lead to another machine.
+    /// Whether `address` may lead to another node. One of this very machine does where the mesh port is open to this
+    /// machine only: whoever links with it lives here.
     pub(crate) fn may_remember(&self, address: &SocketAddr) -> bool {
-        self.config.share_loopback || !address.ip().is_loopback()
+        let alone = self.endpoint.local_addr().ip().is_loopback();
+        alone || self.config.share_loopback || !address.ip().is_loopback()
     }
 
     /// Something came from `node` just now.

@@ -64,7 +64,7 @@ async fn a_message_is_signed_with_openssl_sent_polled_and_acknowledged_with_curl
 async fn a_wrong_signature_is_refused_and_leaves_nothing_behind() -> Result<()> {
     let script = r#"
         route "$(sign my-agent "$to" 'Another subject' "$payload")" -o refused -w '%{http_code}\n'
-        field error < refused
+        field error < refused; echo
         curl -sS "$API/v1/messages/pending" -H "$other" | grep -o '"count": *0' | tr -d ' '"#;
     let Some(lines) = typed(script).await? else { return Ok(()) };
     assert_eq!(lines, ["403", "signature_invalid", "\"count\":0"]);

@@ -7,6 +7,7 @@ use amesh_tests::place::Place;
 use amesh_tests::shell;
 use amesh_tests::socket::Socket;
 use anyhow::Result;
+use serde_json::Value;
 
 /// Words for the scripts below: keys, registration, signing, and reading JSON without jq.
 const WORDS: &str = r#"
@@ -32,6 +33,10 @@ route() { post /v1/route -H "$me" -d '{"to": "'"$to"'", "subject": "Code review 
   "payload": '"$payload"', "signature": "'"$1"'"}' "${@:2}"; }
 "#;
 
+/// The commands of the page that the user reads.
+const PAGE: &str = include_str!("../../docs/quick-start.md");
+
+/// Runs `script` against a node of its own; nothing where a tool is missing.
 async fn typed(script: &str) -> Result<Option<Vec<String>>> {
     if let Err(why) = shell::has(&["openssl", "curl", "base64", "awk"]) {
         skip(&why)?;
@@ -40,8 +45,25 @@ async fn typed(script: &str) -> Result<Option<Vec<String>>> {
     let mut node = Node::on_loopback("ann")?;
     node.start().await?;
     let api = format!("http://{}", node.ready()?.api);
-    let script = format!("{WORDS}\n{script}");
+    let script = script.replace("http://127.0.0.1:23000", &api);
     Ok(Some(tokio::task::spawn_blocking(move || shell::run(&script, &[("API", &api)])).await??))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_of_the_quick_start_page_works_as_it_stands_there() -> Result<()> {
+    let blocks: Vec<&str> =
+        PAGE.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 3, "the page has lost its commands");
+    let looks = r#"
+        echo; cat sent.json; echo; cat pending.json"#;
+    let Some(lines) = typed(&(blocks.concat() + looks)).await? else { return Ok(()) };
+    let said: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line)).collect::<Result<_, _>>()?;
+    let [acknowledged, sent, pending] = said.as_slice() else { panic!("{said:?}") };
+    assert_eq!(acknowledged["acknowledged"], true);
+    assert_eq!((&sent["status"], &sent["method"]), (&"queued".into(), &"relay".into()));
+    let arrived = &pending["messages"][0];
+    assert_eq!((&arrived["id"], &arrived["envelope"]["subject"]), (&sent["id"], &"Code review".into()));
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +76,7 @@ async fn a_message_is_signed_with_openssl_sent_polled_and_acknowledged_with_curl
         [ "$(field id < pending)" = "$id" ] || { cat sent pending; exit 1; }
         curl -sS -X DELETE "$API/v1/messages/pending/$id" -H "$other" | grep -o '"acknowledged": *true'
         curl -sS "$API/v1/messages/pending" -H "$other" | grep -o '"count": *0'"#;
-    let Some(lines) = typed(script).await? else { return Ok(()) };
+    let Some(lines) = typed(&(WORDS.to_owned() + script)).await? else { return Ok(()) };
     let lines: Vec<String> = lines.iter().map(|line| line.replace(' ', "")).collect();
     assert_eq!(lines, ["CanyoureviewPR#42?", "\"acknowledged\":true", "\"count\":0"]);
     Ok(())
@@ -66,7 +88,7 @@ async fn a_wrong_signature_is_refused_and_leaves_nothing_behind() -> Result<()> 
         route "$(sign my-agent "$to" 'Another subject' "$payload")" -o refused -w '%{http_code}\n'
         field error < refused; echo
         curl -sS "$API/v1/messages/pending" -H "$other" | grep -o '"count": *0' | tr -d ' '"#;
-    let Some(lines) = typed(script).await? else { return Ok(()) };
+    let Some(lines) = typed(&(WORDS.to_owned() + script)).await? else { return Ok(()) };
     assert_eq!(lines, ["403", "signature_invalid", "\"count\":0"]);
     Ok(())
 }

@@ -27,6 +27,9 @@ pub struct Config {
     pub secret: Option<String>,
     /// Remember and pass on addresses of this very machine: for several nodes on one machine.
     pub share_loopback: bool,
+    /// Say in the log which messages this node is about to acknowledge to their sender's node: one line a batch, written
+    /// before the batch leaves. For whoever wants to prove that nothing is acknowledged before it is on disk.
+    pub log_verdicts: bool,
 }
 
 impl Default for Config {
@@ -39,6 +42,7 @@ impl Default for Config {
             ticket_ttl_s: 15 * 60,
             secret: None,
             share_loopback: false,
+            log_verdicts: false,
         }
     }
 }

@@ -8,6 +8,7 @@
 mod accept;
 mod boots;
 mod carrier;
+mod changes;
 mod config;
 mod control;
 mod dial;
@@ -28,6 +29,7 @@ mod peer;
 mod peers;
 mod persist;
 mod proof;
+mod report;
 mod roster;
 mod rosters;
 mod seeds;

@@ -45,11 +45,6 @@ impl Outgoing {
         self.sender.in_flight() > 0
     }
 
-    /// Whether a verdict on new mail can be expected at once.
-    pub(super) fn is_light(&self) -> bool {
-        self.sender.in_flight() < LIGHT
-    }
-
     /// Whether there may be something to send; cheap, and to be asked before [`Self::next`].
     pub(super) fn wants_to_send(&mut self, now: Duration) -> bool {
         !self.broken && self.sender.scan(now).is_some()
@@ -143,6 +138,3 @@ fn told(end: LinkSettled) -> Settled {
         }
     }
 }
-
-/// With fewer messages than this on their way a link counts as free of backlog.
-const LIGHT: usize = 8;

@@ -1,18 +1,18 @@
 //! One link in use: what comes in is judged, what is ready goes out, in batches, and nothing waits for anything else.
 //! Owned by `peer`, which replaces it when a newer link takes over; everything that must outlive it is in the store.
 
+mod gossip;
+
 use super::endpoint::CloseCode;
 use super::frames::{FrameReader, FrameWriter, StreamError};
 use super::greet::Link;
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::peers::News;
-use super::roster::{self, PartOutcome, RosterSync};
+use super::roster::RosterSync;
 use super::shared::Shared;
 use amesh_proto::node_id::NodeId;
-use amesh_proto::wire::{
-    Frame, Goodbye, Neighbour, Neighbours, Refuse, RefuseCode, RosterPart, RosterPull, RosterVersion,
-};
+use amesh_proto::wire::{Frame, Goodbye, Refuse, RefuseCode, RosterVersion};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -167,11 +167,6 @@ impl Session {
         self.outgoing.is_owed()
     }
 
-    /// Whether a verdict on new mail can be expected at once.
-    pub(crate) fn is_light(&self) -> bool {
-        self.outgoing.is_light()
-    }
-
     pub(crate) fn packets_received(&self) -> u64 {
         self.connection.stats().udp_rx.datagrams
     }
@@ -245,71 +240,6 @@ impl Session {
             return Err(Ended::Protocol("it asks for more than it reads"));
         }
         Ok(())
-    }
-
-    fn want(&mut self, offered: RosterVersion) {
-        if !self.shared.is_member(&offered.node) || offered.node == self.shared.identity.node_id() {
-            return;
-        }
-        let held = self.shared.rosters.version_of(&offered.node).unwrap_or(0);
-        let pull = self.sync.want(offered, held, self.shared.clock.monotonic());
-        self.out.extend(pull.map(Frame::RosterPull));
-    }
-
-    fn answer(&mut self, pull: RosterPull) {
-        let held = self.shared.rosters.of(&self.shared, &pull.node);
-        let parts = roster::answer(pull, held.map(|held| (*held).clone()));
-        self.out.extend(parts.into_iter().map(|part| Frame::RosterPart(Box::new(part))));
-    }
-
-    fn on_part(&mut self, part: RosterPart, now: Duration) {
-        let shared = self.shared.clone();
-        let held = |node: &NodeId| shared.rosters.of(&shared, node).map(|held| (*held).clone());
-        let node = part.node;
-        match self.sync.on_part(part, held, now) {
-            PartOutcome::Nothing => {}
-            PartOutcome::Pull(pull) => self.out.push_back(Frame::RosterPull(pull)),
-            PartOutcome::Failed(fault) => {
-                tracing::warn!(peer = %self.node, of = %node, %fault, "roster not taken")
-            }
-            PartOutcome::Install(verified) => {
-                self.installing.push(Box::pin(async move {
-                    let installed = shared.rosters.install(&shared, *verified).await;
-                    let failed = |error: &_| tracing::error!(%error, "a roster could not be kept");
-                    (node, installed.inspect_err(failed).ok())
-                }));
-            }
-        }
-    }
-
-    /// Where other members were last reached, for one that cannot hear them itself.
-    fn neighbours(&self) -> Option<Frame> {
-        let known = self
-            .shared
-            .peers
-            .all()
-            .into_iter()
-            .filter(|(node, entry)| *node != self.node && !entry.addresses.is_empty());
-        let known: Vec<Neighbour> = known
-            .take(Neighbours::LIMIT)
-            .map(|(node, entry)| Neighbour { node, addresses: entry.addresses })
-            .collect();
-        (!known.is_empty()).then(|| Frame::Neighbours(Neighbours(known)))
-    }
-
-    fn meet(&self, neighbours: Neighbours) {
-        for neighbour in neighbours.0.into_iter().take(Neighbours::LIMIT) {
-            let Some(handle) = self.shared.peers.handle(&neighbour.node) else { continue };
-            if self.shared.is_linked(&neighbour.node) {
-                continue;
-            }
-            for address in neighbour.addresses.into_iter().take(Neighbours::ADDRESS_LIMIT) {
-                if self.shared.may_remember(&address) {
-                    self.shared.peers.hear_of_address(&neighbour.node, address);
-                }
-            }
-            handle.tell(|news| news.life = true);
-        }
     }
 
     fn next_frames(&mut self, now: Duration) -> Vec<Frame> {

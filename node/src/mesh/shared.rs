@@ -3,28 +3,24 @@
 
 use super::config::Config;
 use super::endpoint::MeshEndpoint;
-use super::files::FileError;
 use super::greet::Link;
 use super::identity::Identity;
-use super::membership::{About, Changed, Membership};
-use super::peer::Peer;
-use super::peers::{LinkState, PeerHandle, PeerTable, Stop};
+use super::membership::{About, Membership};
+use super::peers::{LinkState, PeerTable};
 use super::persist::Persist;
 use super::rosters::Rosters;
 use super::seeds::Seeds;
-use crate::agents::directory::{Directory, Member};
+use crate::agents::directory::Directory;
 use crate::clock::SharedClock;
-use crate::message::{Hallway, Settled};
+use crate::message::Hallway;
 use crate::tasks::Tasks;
-use amesh_discovery::finder::Announcement;
 use amesh_discovery::interfaces::Interfaces;
 use amesh_discovery::manager::Manager;
 use amesh_proto::member::MeshId;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::ticket::Ticket;
 use amesh_proto::time::UnixMillis;
-use amesh_proto::wire::Frame;
-use amesh_store::{Destination, PeerRecord, Seq, Store, StoreError};
+use amesh_store::{Destination, PeerRecord, Store, StoreError};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -210,160 +206,7 @@ impl Shared {
     }
 }
 
-/// Changes of membership.
-impl Shared {
-    /// Makes a change durable, then lets it take effect, then passes it on.
-    pub(crate) async fn apply(self: &Arc<Self>, changed: Changed) -> Result<(), FileError> {
-        if !changed.persist {
-            return Ok(());
-        }
-        self.save().await?;
-        self.settle_peers();
-        if changed.out {
-            tracing::error!(
-                "this node was removed from its mesh; to be in one again: amesh join TICKET, or amesh leave"
-            );
-        }
-        for frame in changed.tell {
-            let frame = Arc::new(frame);
-            self.peers.tell_all(|news| match &*frame {
-                Frame::Members(_) => news.members = Some(frame.clone()),
-                Frame::Secret(_) => news.secret = Some(frame.clone()),
-                _ => {}
-            });
-        }
-        Ok(())
-    }
-
-    /// The same, for a link that must not wait.
-    pub(crate) fn apply_soon(self: &Arc<Self>, changed: Changed) {
-        if !changed.persist {
-            return;
-        }
-        let shared = self.clone();
-        self.tasks.spawn(async move {
-            if let Err(error) = shared.apply(changed).await {
-                tracing::error!(%error, "a change of membership could not be written");
-            }
-        });
-    }
-
-    /// Writes the membership to disk.
-    pub(crate) async fn save(&self) -> Result<(), FileError> {
-        self.persist.save(&self.tasks, || self.membership().state()).await
-    }
-
-    /// Makes the tasks, the directory and the rosters follow the member list.
-    pub(crate) fn settle_peers(self: &Arc<Self>) {
-        let (members, me, out) = {
-            let membership = self.membership();
-            let member = |member: &amesh_proto::member::Member| Member {
-                node: member.node,
-                host: member.host.clone(),
-                order: member.order,
-            };
-            let me = membership.list().member(&membership.id()).map(member);
-            let others: Vec<Member> =
-                membership.others().filter(|other| membership.admits(&other.node)).map(member).collect();
-            let out = me.is_none();
-            (others, me, out)
-        };
-        if let Some(me) = me {
-            self.directory().set_me(me);
-        }
-        let wanted: BTreeSet<NodeId> =
-            if out { BTreeSet::new() } else { members.iter().map(|member| member.node).collect() };
-        for (node, handle) in self.peers.handles() {
-            if !wanted.contains(&node) {
-                handle.tell(|news| news.stop = Some(Stop::Removed));
-                self.part_from(node);
-            }
-        }
-        for member in members.into_iter().filter(|member| wanted.contains(&member.node)) {
-            self.rosters.place(self, &member);
-            if self.peers.handle(&member.node).is_none() {
-                self.start_peer(member.node);
-            }
-        }
-    }
-
-    fn start_peer(self: &Arc<Self>, node: NodeId) {
-        let (handle, links) = PeerHandle::new();
-        self.peers.update(&node, |entry| entry.handle = Some(handle.clone()));
-        self.tasks.spawn(Peer::new(self.clone(), node, handle, links).run());
-    }
-
-    /// Ends every link in good order and waits for the tasks, within `deadline`. They are forgotten.
-    pub(crate) async fn end_links(&self, stop: Stop, deadline: Duration) {
-        let tasks = self.peers.clear();
-        for (_, handle) in &tasks {
-            handle.tell(|news| news.stop = Some(stop));
-        }
-        let all = futures_util::future::join_all(tasks.iter().map(|(_, handle)| handle.ended()));
-        if tokio::time::timeout(deadline, all).await.is_err() {
-            tracing::warn!("some links did not end in time");
-        }
-    }
-
-    /// Forgets everybody of the mesh that was left: rosters, and mail that cannot go anywhere now.
-    pub(crate) fn forget_everybody(self: &Arc<Self>) {
-        for node in self.rosters.nodes() {
-            self.part_from(node);
-        }
-        self.return_stray_mail();
-    }
-
-    /// Bounces what waits for nodes that are no members.
-    pub(crate) fn return_stray_mail(self: &Arc<Self>) {
-        for queue in self.store.outbox_destinations() {
-            if let Destination::Node(node) = queue.destination {
-                if self.membership().list().member(&node).is_none() {
-                    self.part_from(node);
-                }
-            }
-        }
-    }
-
-    /// Forgets a node that is a member no more, and bounces what waits for it.
-    fn part_from(self: &Arc<Self>, node: NodeId) {
-        self.peers.forget(&node);
-        self.rosters.forget(self, node);
-        let shared = self.clone();
-        self.tasks.spawn(async move { shared.bounce_all(Destination::Node(node)).await });
-    }
-
-    async fn bounce_all(&self, destination: Destination) {
-        while let Ok(page) = self.store.outbox(&destination, None, BOUNCE_PAGE) {
-            if page.is_empty() {
-                return;
-            }
-            let gone = |seq: Seq| {
-                let detail = "the recipient's host is no longer a member of this mesh".to_owned();
-                (seq, Settled::Refused { code: "not_found".to_owned(), detail })
-            };
-            let verdicts = page.into_iter().map(|entry| gone(entry.seq)).collect();
-            if let Err(error) = self.hallway.settle(&destination, verdicts).await {
-                tracing::error!(%error, "mail for a removed host could not be returned");
-                return;
-            }
-        }
-    }
-
-    /// Tells the network where this node is, and in which mesh.
-    pub(crate) fn announce(&self) {
-        if let Some(lookout) = &self.lookout {
-            lookout.announce(&Announcement {
-                host: self.host().to_owned(),
-                node_id: self.identity.node_id(),
-                mesh_hash: Some(self.mesh_id().short_hash()),
-                port: self.endpoint.local_addr().port(),
-            });
-        }
-    }
-}
-
 /// Addresses dialled at a time for one peer.
 const RACERS: usize = 8;
 /// For a peer's task to take a link.
 const HANDING: Duration = Duration::from_secs(1);
-const BOUNCE_PAGE: usize = 256;

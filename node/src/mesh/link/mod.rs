@@ -12,4 +12,6 @@ mod simulation;
 mod tests;
 
 pub(crate) use receive::{Arrival, LinkReceiver, Outcome, ReceiveAction};
-pub(crate) use send::{LinkSender, Offer, Picked, Scan, Settled};
+pub(crate) use send::{LinkSender, Offer, Settled};
+#[cfg(test)]
+pub(crate) use send::{Picked, Scan};

@@ -5,9 +5,8 @@ mod greeting;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use greeting::{About, Admitted, Proven, RefuseReason};
+pub(crate) use greeting::{About, Admitted, RefuseReason};
 
-use super::proof;
 use amesh_proto::member::list::{MemberError, Statements};
 use amesh_proto::member::{EpochSecret, Member, MemberList, MeshId, MeshState, Secrets, is_host_label};
 use amesh_proto::node_id::{NodeId, NodeKey};

@@ -1,6 +1,6 @@
 //! The vocabulary of the mesh's tests: whole nodes but for their doors, agents with keys, and waiting for what is true.
 
-use crate::agents::directory::Directory;
+use crate::agents::directory::{Directory, Resolution};
 use crate::agents::{self, Agent, Agents, Registrant};
 use crate::clock::SystemClock;
 use crate::mesh::{Config, Identity, Mesh, MeshError, Parts};
@@ -123,7 +123,7 @@ impl Node {
         until("a name", || {
             !matches!(
                 self.hallway.agents().directory().resolve(&address),
-                crate::agents::directory::Resolution::Unknown
+                Resolution::Unknown
             )
         })
         .await;

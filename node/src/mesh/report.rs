@@ -1,0 +1,137 @@
+//! How the mesh stands, for its owner: members, neighbours, links and why there is none. Called by the control socket.
+
+use super::Mesh;
+use super::peers::{Entry, LinkState};
+use amesh_discovery::manager::Manager;
+use amesh_proto::api::control::{MeshStatus, Peer, PeerState};
+use amesh_proto::member::{Member, MeshId};
+use amesh_proto::node_id::NodeId;
+use std::net::SocketAddr;
+
+/// How things stand.
+impl Mesh {
+    /// The mesh in short.
+    #[must_use]
+    pub fn status(&self) -> MeshStatus {
+        let connected = self.shared.peers.connected();
+        let membership = self.shared.membership();
+        MeshStatus {
+            id: membership.mesh().to_string(),
+            epoch: membership.list().epoch(),
+            members: membership.list().members().count(),
+            connected,
+        }
+    }
+
+    /// This node, the members, then neighbours that are not members.
+    #[must_use]
+    pub fn peers(&self) -> Vec<Peer> {
+        let shared = &self.shared;
+        let table = shared.peers.all();
+        let (members, mesh) = {
+            let membership = shared.membership();
+            (membership.list().members().cloned().collect::<Vec<Member>>(), membership.mesh())
+        };
+        let mut peers: Vec<Peer> = members
+            .iter()
+            .filter(|member| member.node == self.node_id())
+            .map(|member| self.own(member))
+            .collect();
+        for member in members.iter().filter(|member| member.node != self.node_id()) {
+            let entry = table.get(&member.node).cloned().unwrap_or_default();
+            peers.push(self.described(member, &entry));
+        }
+        peers.extend(self.neighbours(&members, mesh));
+        peers
+    }
+
+    /// Whether another machine runs with this node's key.
+    #[must_use]
+    pub fn has_twin(&self) -> bool {
+        self.shared.twin.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some()
+    }
+
+    /// Who is seen, and how each source is doing; nothing in tests without discovery.
+    #[must_use]
+    pub fn discovery(&self) -> Option<&Manager> {
+        self.shared.lookout.as_deref()
+    }
+
+    fn own(&self, member: &Member) -> Peer {
+        Peer {
+            node_id: member.node.to_string(),
+            host: member.host.clone(),
+            state: PeerState::Own,
+            member: true,
+            address: Some(self.listen_addr().to_string()),
+            roster_version: Some(self.shared.store.own_roster_version()),
+            ..Peer::default()
+        }
+    }
+
+    fn described(&self, member: &Member, entry: &Entry) -> Peer {
+        let mut peer = Peer {
+            node_id: member.node.to_string(),
+            host: member.host.clone(),
+            member: true,
+            address: entry.addresses.first().map(SocketAddr::to_string),
+            last_seen: entry.last_seen.map(|at| at.to_rfc3339()),
+            roster_version: self.shared.rosters.version_of(&member.node),
+            ..Peer::default()
+        };
+        match &entry.state {
+            LinkState::Connected { address, rtt } => {
+                peer.state = PeerState::Connected;
+                peer.address = Some(address.to_string());
+                peer.path = Some("direct".to_owned());
+                peer.rtt_ms = Some(rtt.as_secs_f64() * 1000.0);
+            }
+            LinkState::Dialing { last_error } => {
+                peer.state = PeerState::Connecting;
+                peer.reason.clone_from(last_error);
+            }
+            LinkState::Offline { reason } => peer.reason = Some(reason.clone()),
+            LinkState::Unknown => {}
+        }
+        if entry.twin {
+            peer.reason =
+                Some("two machines run with this node's key; one of them needs a new one".to_owned());
+        }
+        peer
+    }
+
+    /// Who is seen, or knocked, without being a member.
+    fn neighbours(&self, members: &[Member], mesh: MeshId) -> Vec<Peer> {
+        let shared = &self.shared;
+        let is_member = |node: &NodeId| members.iter().any(|member| member.node == *node);
+        let seen = shared.lookout.as_ref().map(|lookout| lookout.neighbours()).unwrap_or_default();
+        let mut neighbours: Vec<Peer> = Vec::new();
+        for neighbour in seen.into_iter().filter(|neighbour| !is_member(&neighbour.node)) {
+            let removed = neighbour.mesh_hint == Some(mesh.short_hash())
+                && shared.membership().list().is_removed(&neighbour.node);
+            neighbours.push(Peer {
+                node_id: neighbour.node.to_string(),
+                host: neighbour.label.unwrap_or_default(),
+                state: if removed { PeerState::Removed } else { PeerState::Neighbour },
+                address: neighbour.addresses.first().map(SocketAddr::to_string),
+                ..Peer::default()
+            });
+        }
+        for (node, stranger) in shared.peers.strangers() {
+            let text = node.to_string();
+            if !is_member(&node)
+                && node != self.node_id()
+                && neighbours.iter().all(|known| known.node_id != text)
+            {
+                neighbours.push(Peer {
+                    node_id: text,
+                    state: PeerState::Neighbour,
+                    address: Some(stranger.address.to_string()),
+                    last_seen: Some(stranger.last_seen.to_rfc3339()),
+                    ..Peer::default()
+                });
+            }
+        }
+        neighbours
+    }
+}

@@ -1,0 +1,74 @@
+//! What a session passes on besides mail: rosters, and where other members were last reached.
+
+use super::Session;
+use crate::mesh::roster::{self, PartOutcome};
+use amesh_proto::node_id::NodeId;
+use amesh_proto::wire::{Frame, Neighbour, Neighbours, RosterPart, RosterPull, RosterVersion};
+use std::time::Duration;
+
+impl Session {
+    pub(super) fn want(&mut self, offered: RosterVersion) {
+        if !self.shared.is_member(&offered.node) || offered.node == self.shared.identity.node_id() {
+            return;
+        }
+        let held = self.shared.rosters.version_of(&offered.node).unwrap_or(0);
+        let pull = self.sync.want(offered, held, self.shared.clock.monotonic());
+        self.out.extend(pull.map(Frame::RosterPull));
+    }
+
+    pub(super) fn answer(&mut self, pull: RosterPull) {
+        let held = self.shared.rosters.of(&self.shared, &pull.node);
+        let parts = roster::answer(pull, held.map(|held| (*held).clone()));
+        self.out.extend(parts.into_iter().map(|part| Frame::RosterPart(Box::new(part))));
+    }
+
+    pub(super) fn on_part(&mut self, part: RosterPart, now: Duration) {
+        let shared = self.shared.clone();
+        let held = |node: &NodeId| shared.rosters.of(&shared, node).map(|held| (*held).clone());
+        let node = part.node;
+        match self.sync.on_part(part, held, now) {
+            PartOutcome::Nothing => {}
+            PartOutcome::Pull(pull) => self.out.push_back(Frame::RosterPull(pull)),
+            PartOutcome::Failed(fault) => {
+                tracing::warn!(peer = %self.node, of = %node, %fault, "roster not taken")
+            }
+            PartOutcome::Install(verified) => {
+                self.installing.push(Box::pin(async move {
+                    let installed = shared.rosters.install(&shared, *verified).await;
+                    let failed = |error: &_| tracing::error!(%error, "a roster could not be kept");
+                    (node, installed.inspect_err(failed).ok())
+                }));
+            }
+        }
+    }
+
+    /// Where other members were last reached, for one that cannot hear them itself.
+    pub(super) fn neighbours(&self) -> Option<Frame> {
+        let known = self
+            .shared
+            .peers
+            .all()
+            .into_iter()
+            .filter(|(node, entry)| *node != self.node && !entry.addresses.is_empty());
+        let known: Vec<Neighbour> = known
+            .take(Neighbours::LIMIT)
+            .map(|(node, entry)| Neighbour { node, addresses: entry.addresses })
+            .collect();
+        (!known.is_empty()).then(|| Frame::Neighbours(Neighbours(known)))
+    }
+
+    pub(super) fn meet(&self, neighbours: Neighbours) {
+        for neighbour in neighbours.0.into_iter().take(Neighbours::LIMIT) {
+            let Some(handle) = self.shared.peers.handle(&neighbour.node) else { continue };
+            if self.shared.is_linked(&neighbour.node) {
+                continue;
+            }
+            for address in neighbour.addresses.into_iter().take(Neighbours::ADDRESS_LIMIT) {
+                if self.shared.may_remember(&address) {
+                    self.shared.peers.hear_of_address(&neighbour.node, address);
+                }
+            }
+            handle.tell(|news| news.life = true);
+        }
+    }
+}

@@ -122,10 +122,10 @@ impl Shared {
     /// Bounces what waits for nodes that are no members.
     pub(crate) fn return_stray_mail(self: &Arc<Self>) {
         for queue in self.store.outbox_destinations() {
-            if let Destination::Node(node) = queue.destination {
-                if self.membership().list().member(&node).is_none() {
-                    self.part_from(node);
-                }
+            if let Destination::Node(node) = queue.destination
+                && self.membership().list().member(&node).is_none()
+            {
+                self.part_from(node);
             }
         }
     }

@@ -25,7 +25,7 @@ pub struct Config {
     /// 64 hex digits. Every node that has them is in one mesh, without tickets.
     #[serde(skip)]
     pub secret: Option<String>,
-    /// Remember and pass on addresses of this very machine: for several nodes on one machine.
+    /// Pass on addresses of this very machine, too: for several nodes on one machine.
     pub share_loopback: bool,
     /// Say in the log which messages this node is about to acknowledge to their sender's node: one line a batch, written
     /// before the batch leaves. For whoever wants to prove that nothing is acknowledged before it is on disk.

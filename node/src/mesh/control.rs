@@ -23,7 +23,7 @@ impl Mesh {
         if !shared.membership().may_introduce() {
             return Err(MeshError::NotAllowed("this node may not let others into its mesh".to_owned()));
         }
-        let ttl = ttl.unwrap_or(Duration::from_secs(shared.config.ticket_ttl_s)).min(LONGEST_TICKET);
+        let ttl = ttl.unwrap_or_else(|| Duration::from_secs(shared.config.ticket_ttl_s)).min(LONGEST_TICKET);
         let ticket = Ticket {
             mesh: shared.mesh_id(),
             inviter: self.node_id(),
@@ -61,8 +61,6 @@ impl Mesh {
             .map_err(|error| MeshError::Refused { code: "bad_grant", why: error.to_string() })?;
         self.say_goodbye().await;
         self.replace(joined).await?;
-        // Even where it is an address of this very machine: the peer's task is about to dial it.
-        shared.peers.learn_address(&ticket.inviter, inviter_at);
         shared.reached(&ticket.inviter, inviter_at);
         if let Some(inviter) = shared.peers.handle(&ticket.inviter) {
             inviter.tell(|news| news.life = true);

@@ -24,6 +24,14 @@ pub enum StartError {
     /// The host label cannot be one.
     #[error("the host label `{0}` is not a lowercase DNS label; set another with --host NAME")]
     HostLabel(String),
+    /// The host label cannot be changed to this one.
+    #[error("this host cannot be called `{to}` in its mesh: {error}; choose another with --host NAME")]
+    Renamed {
+        /// The label that is wanted.
+        to: String,
+        /// Why not.
+        error: amesh_proto::member::list::MemberError,
+    },
     /// The open secret is not 64 hex digits.
     #[error("the mesh secret must be 64 hex digits (AMESH_MESH_SECRET)")]
     Secret,

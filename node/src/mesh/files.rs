@@ -90,7 +90,7 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), FileError
     file.write_all(content).map_err(fail("write"))?;
     file.sync_all().map_err(fail("sync"))?;
     fs::rename(&staged, path).map_err(fail("replace"))?;
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail("sync the directory of"))
 }
 

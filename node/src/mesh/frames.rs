@@ -40,11 +40,12 @@ impl StreamError {
 
     /// Whether nothing came from the other node for too long.
     pub(crate) fn is_silence(&self) -> bool {
-        let lost = match self {
-            Self::Read(quinn::ReadError::ConnectionLost(error)) | Self::Connection(error) => error,
-            _ => return matches!(self, Self::TimedOut),
-        };
-        matches!(lost, quinn::ConnectionError::TimedOut)
+        match self {
+            Self::Read(quinn::ReadError::ConnectionLost(lost)) | Self::Connection(lost) => {
+                matches!(lost, quinn::ConnectionError::TimedOut)
+            }
+            _ => matches!(self, Self::TimedOut),
+        }
     }
 }
 

@@ -128,7 +128,12 @@ pub(crate) async fn listen(
         let judged = shared.membership().on_hello(&hello, &node, &binding, about);
         let (ack, proven) = match judged {
             Ok(answer) => answer,
-            Err(reason) => return Err(refuse(writer, reason).await),
+            Err(reason) => {
+                if reason == RefuseReason::OwnKey {
+                    shared.twin_noticed();
+                }
+                return Err(refuse(writer, reason).await);
+            }
         };
         writer.send(&[Frame::HelloAck(Box::new(ack))]).await?;
         let greeting = match reader.next().await? {

@@ -181,7 +181,14 @@ fn begin(
         let wanted = open.as_ref().map(MeshId::of_open_secret);
         if wanted.is_none_or(|wanted| wanted == state.mesh) {
             let restored = Membership::restore(key, state);
-            return restored.map_err(|error| persist.malformed(error.to_string()));
+            let mut membership = restored.map_err(|error| persist.malformed(error.to_string()))?;
+            let removed = membership.list().member(&identity.node_id()).is_none();
+            if membership.host() != host && !removed {
+                membership
+                    .rename(host, now)
+                    .map_err(|error| StartError::Renamed { to: host.to_owned(), error })?;
+            }
+            return Ok(membership);
         }
     }
     Ok(match open {

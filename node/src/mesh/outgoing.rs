@@ -23,10 +23,13 @@ pub(super) struct Outgoing {
     shared: Arc<Shared>,
     destination: Destination,
     sender: LinkSender<LaneKey>,
-    settling: FuturesUnordered<BoxFuture<'static, (Vec<u64>, Result<(), StoreError>)>>,
+    settling: FuturesUnordered<BoxFuture<'static, Settling>>,
     /// A settlement failed: nothing more is sent until the link is made anew.
     pub(super) broken: bool,
 }
+
+/// Which messages were settled, and whether that is durable.
+type Settling = (Vec<u64>, Result<(), StoreError>);
 
 impl Outgoing {
     pub(super) fn new(shared: Arc<Shared>, node: NodeId) -> Self {

@@ -141,10 +141,10 @@ impl Peer {
         }
         self.doubted = false;
         self.last_error = Some(ended.to_string());
-        if ended.is_silence() {
-            if let Some(lookout) = &self.shared.lookout {
-                lookout.verify(&self.node);
-            }
+        if ended.is_silence()
+            && let Some(lookout) = &self.shared.lookout
+        {
+            lookout.verify(&self.node);
         }
         let now = self.shared.clock.monotonic();
         self.backoff.failed(now, rand::random());

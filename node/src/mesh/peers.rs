@@ -130,6 +130,11 @@ impl PeerTable {
         self.lock().peers.get(node).cloned()
     }
 
+    /// Whether there is a link to `node`.
+    pub(crate) fn is_connected(&self, node: &NodeId) -> bool {
+        self.lock().peers.get(node).is_some_and(Entry::is_connected)
+    }
+
     /// A copy of the whole table.
     pub(crate) fn all(&self) -> BTreeMap<NodeId, Entry> {
         self.lock().peers.clone()

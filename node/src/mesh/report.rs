@@ -7,6 +7,7 @@ use amesh_proto::api::control::{MeshStatus, Peer, PeerState};
 use amesh_proto::member::{Member, MeshId};
 use amesh_proto::node_id::NodeId;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// How things stand.
 impl Mesh {
@@ -48,7 +49,8 @@ impl Mesh {
     /// Whether another machine runs with this node's key.
     #[must_use]
     pub fn has_twin(&self) -> bool {
-        self.shared.twin.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some()
+        let seen_at = *self.shared.twin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        seen_at.is_some_and(|at| self.shared.clock.now().saturating_since(at) < TWIN_MEMORY)
     }
 
     /// Who is seen, and how each source is doing; nothing in tests without discovery.
@@ -135,3 +137,6 @@ impl Mesh {
         neighbours
     }
 }
+
+/// The other machine tries again more often than this as long as it runs.
+const TWIN_MEMORY: Duration = Duration::from_secs(120);

@@ -47,10 +47,10 @@ impl Rosters {
     /// This node's own roster, signed for the mesh it is in.
     pub(crate) fn own(&self, shared: &Shared) -> Result<Arc<Verified>, StoreError> {
         let (version, mesh) = (shared.store.own_roster_version(), shared.mesh_id());
-        if let Some(own) = &self.lock().own {
-            if own.head.says.version == version && own.head.says.mesh == mesh {
-                return Ok(own.clone());
-            }
+        if let Some(own) = &self.lock().own
+            && (own.head.says.version, own.head.says.mesh) == (version, mesh)
+        {
+            return Ok(own.clone());
         }
         let mut roster = shared.store.own_roster()?;
         roster.entries.sort_by(|a, b| a.address.cmp(&b.address));

@@ -76,7 +76,7 @@ impl Shared {
     }
 
     pub(crate) fn is_linked(&self, node: &NodeId) -> bool {
-        self.peers.get(node).is_some_and(|entry| entry.is_connected())
+        self.peers.is_connected(node)
     }
 
     pub(crate) fn stopping(&self) -> bool {
@@ -110,7 +110,7 @@ impl Shared {
             return vec![local];
         }
         let mut addresses = Interfaces::default().addresses();
-        if self.config.share_loopback {
+        if self.config.share_loopback || addresses.is_empty() {
             addresses.push(std::net::Ipv4Addr::LOCALHOST.into());
         }
         let usable = addresses.into_iter().map(|ip| SocketAddr::new(ip, local.port()));
@@ -143,9 +143,6 @@ impl Shared {
         if let Some(lookout) = &self.lookout {
             lookout.note_answered(&address);
         }
-        if !self.may_remember(&address) {
-            return;
-        }
         self.peers.learn_address(node, address);
         let host = self.membership().list().member(node).map(|member| member.host.clone());
         let addresses = self.peers.get(node).unwrap_or_default().addresses;
@@ -161,9 +158,9 @@ impl Shared {
         }));
     }
 
-    /// Whether `address` may lead to another node. One of this very machine does where the mesh port is open to this
-    /// machine only: whoever links with it lives here.
-    pub(crate) fn may_remember(&self, address: &SocketAddr) -> bool {
+    /// Whether `address` means the same to the other members: a loopback address leads everybody to themselves, unless
+    /// the mesh port is open to this machine only and all of them live here.
+    pub(crate) fn may_pass_on(&self, address: &SocketAddr) -> bool {
         let alone = self.endpoint.local_addr().ip().is_loopback();
         alone || self.config.share_loopback || !address.ip().is_loopback()
     }

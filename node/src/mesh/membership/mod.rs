@@ -208,6 +208,14 @@ impl Membership {
         Ok((grant, changed))
     }
 
+    /// This host has another label from now on.
+    pub(crate) fn rename(&mut self, host: &str, now: UnixMillis) -> Result<(), MemberError> {
+        let may_introduce = self.may_introduce();
+        self.list.introduce(&self.key, self.id(), host, may_introduce, now)?;
+        host.clone_into(&mut self.host);
+        Ok(())
+    }
+
     /// Removes `node` for the whole mesh and begins an epoch with `secret`.
     pub(crate) fn remove(
         &mut self,

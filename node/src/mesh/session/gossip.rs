@@ -52,7 +52,10 @@ impl Session {
             .filter(|(node, entry)| *node != self.node && !entry.addresses.is_empty());
         let known: Vec<Neighbour> = known
             .take(Neighbours::LIMIT)
-            .map(|(node, entry)| Neighbour { node, addresses: entry.addresses })
+            .map(|(node, mut entry)| {
+                entry.addresses.retain(|address| self.shared.may_pass_on(address));
+                Neighbour { node, addresses: entry.addresses }
+            })
             .collect();
         (!known.is_empty()).then(|| Frame::Neighbours(Neighbours(known)))
     }
@@ -64,7 +67,7 @@ impl Session {
                 continue;
             }
             for address in neighbour.addresses.into_iter().take(Neighbours::ADDRESS_LIMIT) {
-                if self.shared.may_remember(&address) {
+                if self.shared.may_pass_on(&address) {
                     self.shared.peers.hear_of_address(&neighbour.node, address);
                 }
             }

@@ -88,3 +88,27 @@ async fn members_and_links_are_there_again_after_a_restart_of_both() {
     a.linked_to(&b).await;
     b.linked_to(&a).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_given_another_name_is_known_by_it_after_a_restart() {
+    let (a, b) = pair().await;
+    let c = Node::start("gamma").await;
+    c.join(&a.invite().await).await.unwrap();
+    let off = b.stop().await;
+    let b = off.called("delta").start().await;
+    a.linked_to(&b).await;
+    for node in [&a, &c] {
+        until("the new name", || node.mesh.peers().iter().any(|peer| peer.host == "delta")).await;
+        assert_eq!(node.mesh.status().members, 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_machines_with_one_key_are_told_so_and_one_of_them_stays_linked() {
+    let (a, b) = pair().await;
+    let twin = b.twin().await;
+    until("both to be told", || b.mesh.has_twin() && twin.mesh.has_twin()).await;
+    let shown = |node: &Node| node.mesh.peers().into_iter().find(|peer| peer.host == "beta").unwrap();
+    assert_eq!(shown(&a).state, PeerState::Connected);
+    assert!(shown(&a).reason.unwrap().contains("two machines"));
+}

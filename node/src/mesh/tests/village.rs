@@ -80,6 +80,19 @@ impl Node {
         Stopped { host, disk, data, listen }
     }
 
+    /// Another machine with a copy of this one's data directory.
+    pub(super) async fn twin(&self) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        for file in ["node.key", "mesh.json"] {
+            std::fs::copy(self.data.path().join(file), data.path().join(file)).unwrap();
+        }
+        let (store, disk) = Store::in_memory(amesh_store::Config::default()).unwrap();
+        for peer in self.store.peers().unwrap() {
+            store.put_peer(peer).await.unwrap();
+        }
+        Self::with(&self.host, store, disk, data, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+    }
+
     pub(super) async fn invite(&self) -> String {
         self.mesh.invite(None).await.unwrap().to_string()
     }
@@ -165,6 +178,10 @@ pub(super) struct Stopped {
 }
 
 impl Stopped {
+    pub(super) fn called(self, host: &str) -> Self {
+        Self { host: host.to_owned(), ..self }
+    }
+
     pub(super) async fn start(self) -> Node {
         let store = Store::on_memory(&self.disk, amesh_store::Config::default()).unwrap();
         Node::with(&self.host, store, self.disk, self.data, self.listen).await

@@ -58,6 +58,9 @@ impl App {
     /// [`BuildError`], by the part that could not be built; what was built before it is closed again.
     pub async fn build(config: Config) -> Result<Self, BuildError> {
         let data_dir = config.data_dir.clone().ok_or(BuildError::NoDataDir)?;
+        // A hostname that changes must not rename a member of a mesh.
+        let label = if config.host.is_none() { mesh::known_label(&data_dir)? } else { None };
+        let config = Config { host: label.or(config.host.clone()), ..config };
         let naming = naming::of(&config)?;
         let clock: SharedClock = Arc::new(SystemClock);
         // Everything that can fail cheaply comes before the store is opened.

@@ -61,7 +61,7 @@ use peers::Stop;
 use persist::Persist;
 use shared::Shared;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -167,6 +167,14 @@ impl Mesh {
     }
 }
 
+/// The label that this host has in its mesh, if it is in one: it stays when the hostname changes.
+///
+/// # Errors
+/// When there is a mesh file that cannot be read.
+pub fn known_label(data_dir: &Path) -> Result<Option<String>, StartError> {
+    Ok(Persist::in_dir(Some(data_dir)).load()?.map(|state| state.host))
+}
+
 /// The membership this node starts with.
 fn begin(
     config: &Config,
@@ -184,9 +192,8 @@ fn begin(
             let mut membership = restored.map_err(|error| persist.malformed(error.to_string()))?;
             let removed = membership.list().member(&identity.node_id()).is_none();
             if membership.host() != host && !removed {
-                membership
-                    .rename(host, now)
-                    .map_err(|error| StartError::Renamed { to: host.to_owned(), error })?;
+                let (from, to) = (membership.host().to_owned(), host.to_owned());
+                membership.rename(host, now).map_err(|error| StartError::Renamed { from, to, error })?;
             }
             return Ok(membership);
         }

@@ -138,6 +138,11 @@ impl Membership {
         self.list.members().filter(move |member| member.node != me)
     }
 
+    /// This host's label.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Whether this node may let others in.
     pub(crate) fn may_introduce(&self) -> bool {
         self.list.member(&self.id()).is_some_and(|me| me.may_introduce)
@@ -208,8 +213,12 @@ impl Membership {
         Ok((grant, changed))
     }
 
-    /// This host has another label from now on.
+    /// This host has another label from now on. Only the founder can give itself one: nobody else's word about
+    /// itself counts.
     pub(crate) fn rename(&mut self, host: &str, now: UnixMillis) -> Result<(), MemberError> {
+        if self.list.founder().is_some_and(|founder| founder != self.id()) {
+            return Err(MemberError::NotAllowed);
+        }
         let may_introduce = self.may_introduce();
         self.list.introduce(&self.key, self.id(), host, may_introduce, now)?;
         host.clone_into(&mut self.host);

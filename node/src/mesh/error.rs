@@ -25,7 +25,9 @@ pub enum StartError {
     #[error("the host label `{0}` is not a lowercase DNS label; set another with --host NAME")]
     HostLabel(String),
     /// The host label cannot be changed to this one.
-    #[error("this host is called `{from}` in its mesh and cannot become `{to}`: {error}; start it with --host {from}, or leave the mesh first and join again")]
+    #[error(
+        "this host is called `{from}` in its mesh and cannot become `{to}`: {error}; start it with --host {from}, or leave the mesh first and join again"
+    )]
     Renamed {
         /// The label it has.
         from: String,

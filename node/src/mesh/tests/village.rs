@@ -134,10 +134,7 @@ impl Node {
     pub(super) async fn knows(&self, name: &str) {
         let address = amesh_proto::address::Address::parse(&address(name), &["aimaestro.local"]).unwrap();
         until("a name", || {
-            !matches!(
-                self.hallway.agents().directory().resolve(&address),
-                Resolution::Unknown
-            )
+            !matches!(self.hallway.agents().directory().resolve(&address), Resolution::Unknown)
         })
         .await;
     }

@@ -3,6 +3,7 @@
 use amesh::cli::args::{Cli, Command};
 use amesh::cli::output::{EXIT_OK, Output, Trouble};
 use clap::Parser as _;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
@@ -40,7 +41,9 @@ fn log_to_stderr(default: &str) -> Result<(), Trouble> {
             .because(error)
             .mend("AMESH_LOG=amesh=debug amesh …")
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal());
+    let builder = builder.with_writer(std::io::stderr);
     if std::env::var("AMESH_LOG_FORMAT").is_ok_and(|format| format == "json") {
         builder.json().init();
     } else {

@@ -81,7 +81,7 @@ impl Context {
         let home = AgentHome::find(&around).map_err(|error| self.home_trouble(error, &around))?;
         Identity::load(&home).map_err(|error| match error {
             IdentityError::Missing(_) => {
-                let name = around.name().unwrap_or("NAME").to_lowercase();
+                let name = around.name().map_or_else(|| "NAME".to_owned(), str::to_lowercase);
                 Trouble::from(error).mend(self.command(&format!("init --name {name}")))
             }
             other => Trouble::from(other),
@@ -95,7 +95,7 @@ impl Context {
                 names.first().map_or("NAME", String::as_str)
             )),
             HomeError::Nobody(_) => {
-                let name = around.name().unwrap_or("NAME").to_lowercase();
+                let name = around.name().map_or_else(|| "NAME".to_owned(), str::to_lowercase);
                 Some(self.command(&format!("init --name {name}")))
             }
             _ => None,

@@ -21,7 +21,7 @@ pub(super) async fn down(ctx: &Context, args: &DownArgs) -> anyhow::Result<()> {
     let data_dir = ctx.data_dir()?;
     let node = match find::find(&data_dir) {
         Ok(node) => node,
-        Err(error @ FindError::Gone { .. }) => {
+        Err(error @ (FindError::Gone { .. } | FindError::NotRunning(_))) => {
             return Err(Trouble::from(error).mend(ctx.command("up --detach")).into());
         }
         Err(error) => return Err(Trouble::from(error).into()),

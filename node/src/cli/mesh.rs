@@ -66,19 +66,19 @@ pub(super) async fn peers(ctx: &Context, args: &PeersArgs) -> anyhow::Result<()>
             return "no other node has been seen".to_owned();
         }
         let rows: Vec<_> = list.peers.iter().map(row).collect();
-        table(["HOST", "STATE", "NODE", "ADDRESS", "RTT", "LAST SEEN"], &rows)
+        let reasons = list.peers.iter().filter_map(|peer| {
+            let name = if peer.host.is_empty() { &peer.node_id } else { &peer.host };
+            Some(format!("\n{}: {}", shown(name), shown(peer.reason.as_deref()?)))
+        });
+        table(["HOST", "STATE", "NODE", "ADDRESS", "RTT", "LAST SEEN"], &rows) + &reasons.collect::<String>()
     })
 }
 
 fn row(peer: &Peer) -> [String; 6] {
     let blank = || "-".to_owned();
-    let state = match &peer.reason {
-        Some(reason) => format!("{} ({})", peer.state.as_str(), shown(reason)),
-        None => peer.state.as_str().to_owned(),
-    };
     [
         if peer.host.is_empty() { blank() } else { peer.host.clone() },
-        state,
+        peer.state.as_str().to_owned(),
         peer.node_id.clone(),
         peer.address.clone().unwrap_or_else(blank),
         peer.rtt_ms.map_or_else(blank, |ms| format!("{ms:.1} ms")),

@@ -45,7 +45,14 @@ impl Session {
         let provider = node.as_ref().map_or(&identity.provider, |node| &node.provider).clone();
         let registration = Registration::with(&identity.home, &provider)?;
         let (registration, node) = match (registration, node) {
-            (Some(registration), node) => (registration, node.ok()),
+            (Some(mut registration), node) => {
+                if let Ok(node) = &node
+                    && moved(&mut registration, node)
+                {
+                    registration.save(&identity.home)?;
+                }
+                (registration, node.ok())
+            }
             (None, Ok(node)) => (register_here(ctx, &identity, &node, None).await?, Some(node)),
             (None, Err(no_node)) => return Err(no_node),
         };
@@ -144,6 +151,23 @@ pub(super) async fn register(
     }
     identity_md::write(&identity, &Registration::all(&identity.home)?, ctx.now())?;
     Ok(registration)
+}
+
+/// Notes that the agent's node has another address than when the agent registered. Other clients that share the files
+/// know nothing of `node.json`, and would go on asking at the old one.
+fn moved(registration: &mut Registration, node: &NodeFile) -> bool {
+    let Some(now) = node.api_url().filter(|_| registration.node_id == node.node_id) else { return false };
+    let follow = |url: &str| {
+        let path = url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
+        format!("{now}{path}")
+    };
+    let (api, route) = (follow(&registration.api_url), follow(&registration.route_url));
+    if registration.api_url == api {
+        return false;
+    }
+    registration.api_url = api;
+    registration.route_url = if registration.route_url.is_empty() { String::new() } else { route };
+    true
 }
 
 /// The API's URL: the running node's own if that is where the agent is registered, else as registered.

@@ -309,6 +309,20 @@ fn a_node_whose_port_changed_is_still_reached() {
 }
 
 #[test]
+fn a_registration_follows_its_node_to_another_port_and_no_other_node() {
+    let mut mine = known_as("aimaestro.local", "n1");
+    mine.route_url = "http://old:1/v1/route".to_owned();
+    assert!(moved(&mut mine, &node("n1")));
+    assert_eq!(
+        (mine.api_url.as_str(), mine.route_url.as_str()),
+        ("http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1/route")
+    );
+    assert!(!moved(&mut mine, &node("n1")), "once is enough");
+    assert!(!moved(&mut known_as("aimaestro.local", "n2"), &node("n1")));
+    assert!(!moved(&mut known_as("aimaestro.local", ""), &node("n1")));
+}
+
+#[test]
 fn an_api_key_is_not_shown_to_another_node_or_provider() {
     assert_eq!(url_of(&known_as("aimaestro.local", "n2"), Some(&node("n1"))), "http://old:1/v1");
     assert_eq!(url_of(&known_as("crabmail.ai", ""), Some(&node("n1"))), "http://old:1/v1");

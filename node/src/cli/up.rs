@@ -9,6 +9,7 @@ use super::output::Trouble;
 use crate::config::Config;
 use crate::node::{App, BuildError};
 use amesh_store::OpenError;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Starts a node and serves until it is told to stop.
@@ -20,6 +21,7 @@ pub(super) async fn up(ctx: &Context, args: UpArgs) -> anyhow::Result<()> {
         // The terminal that started this node may close.
         rustix::process::setsid()?;
     }
+    raise_open_files();
     let ticket = match &args.join {
         Some(given) => Some(mesh::ticket(ctx, &JoinArgs::of(given), &mut std::io::stdin().lock())?),
         None => None,
@@ -48,6 +50,15 @@ pub(super) async fn up(ctx: &Context, args: UpArgs) -> anyhow::Result<()> {
     })
     .await?;
     Ok(())
+}
+
+/// A shell's soft limit, often 1,024, would turn callers away long before `max_connections` does.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, allowed = limit.current, "the limit of open files stays as it is");
+    }
 }
 
 /// Defaults, file and environment, then what was typed.

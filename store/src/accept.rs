@@ -9,11 +9,10 @@ use crate::key::short_hash;
 use crate::lanes_in::{self, Arrival, Position};
 use crate::mail::{AgentNo, CommitOutcome, MessageState, NewMail, Origin, Place, Seq, Target};
 use crate::tally::LaneId;
-use crate::{mailbox, outbox};
+use crate::{lifetime, mailbox, outbox};
 use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
 use amesh_proto::time::UnixMillis;
-use std::time::Duration;
 
 /// A message with all that can be worked out without the store.
 #[derive(Debug)]
@@ -51,7 +50,7 @@ impl Prepared {
             lane,
             arrival,
             accepted_at: mail.accepted_at,
-            expires_at: clamped(mail.expires_at, now),
+            expires_at: lifetime::clamped(mail.expires_at, now),
             body: Body::new(&mail, blobs)?,
             id: mail.id,
             to: mail.to,
@@ -67,18 +66,8 @@ impl Prepared {
 
     /// Until nobody can repeat it any more.
     fn forget_at(&self) -> UnixMillis {
-        forget_at(self.expires_at, self.now)
+        lifetime::forget_at(self.expires_at, self.now)
     }
-}
-
-/// max(24 h, TTL) + 24 h from now (DESIGN §5, Clocks).
-pub(crate) fn forget_at(expires_at: UnixMillis, now: UnixMillis) -> UnixMillis {
-    now.plus(expires_at.saturating_since(now).max(DAY) + DAY)
-}
-
-/// `expires_at`, but no later than 30 days from now (DESIGN §5, Clocks).
-pub(crate) fn clamped(expires_at: UnixMillis, now: UnixMillis) -> UnixMillis {
-    expires_at.min(now.plus(LONGEST_LIFE))
 }
 
 /// Commits the message, or says why not; anything but `Committed` writes nothing of it.
@@ -219,8 +208,3 @@ fn advance(group: &mut Group<'_>, mail: &Prepared, position: Option<Position>) -
 fn committed(seq: Seq, shown_id: MessageId, queued_at: UnixMillis) -> CommitOutcome {
     CommitOutcome::Committed { seq, shown_id, queued_at }
 }
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// No message lives longer.
-const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -3,10 +3,9 @@
 
 use crate::api_keys::KeyHash;
 use crate::codec::{self, Value};
-use crate::engine::Read;
+use crate::engine::{Range, Read};
 use crate::error::StoreError;
 use crate::group::Group;
-use crate::key::Range;
 use crate::mail::{AgentNo, MessageState};
 use crate::own_roster::{self, Face, KeyChange};
 use crate::trees::Tree;

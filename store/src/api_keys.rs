@@ -1,10 +1,9 @@
 //! The tree `api_keys`: which agent an API key opens, by the key's hash (KEY-1…4). Used by the node's registry of agents.
 
 use crate::codec::{self, Value};
-use crate::engine::Read;
+use crate::engine::{Range, Read};
 use crate::error::StoreError;
 use crate::group::Group;
-use crate::key::Range;
 use crate::mail::AgentNo;
 use crate::trees::Tree;
 use amesh_proto::time::UnixMillis;

@@ -3,9 +3,8 @@
 
 use crate::blob;
 use crate::engine::sled::sync_dir;
-use crate::engine::{EngineError, Read};
+use crate::engine::{EngineError, Range, Read};
 use crate::error::StoreError;
-use crate::key::Range;
 use crate::trees::Tree;
 use sha2::{Digest, Sha256};
 use std::fs::File;

@@ -3,8 +3,8 @@
 use crate::accept::{self, Prepared};
 use crate::agents::{self, AgentChange, AgentRecord, Deregistered, NewAgent, NewKey, RegisterOutcome};
 use crate::api_keys::KeyHash;
+use crate::endings::{self, Expired};
 use crate::error::StoreError;
-use crate::expire::{self, Expired};
 use crate::group::Group;
 use crate::mail::{AgentNo, CommitOutcome, Destination, Seq, Settlement};
 use crate::peers::{self, PeerRecord};
@@ -134,7 +134,7 @@ impl Change {
                 answer(reply, group.apply(|group| outbox::settle(group, &key, settlements, now)))
             }
             Self::Expire(now, notices, reply) => {
-                answer(reply, group.apply(|group| expire::expire(group, now, notices)))
+                answer(reply, group.apply(|group| endings::expire(group, now, notices)))
             }
             Self::RememberTime(now, waiting, reply) => {
                 let written = group.apply(|group| meta::LastTime(now.0).write(&mut group.txn));

@@ -53,8 +53,7 @@ impl<'a> Group<'a> {
 
     /// The next place in the order of commits.
     pub(crate) fn next_seq(&mut self) -> Seq {
-        self.counters.next_seq += 1;
-        Seq(self.counters.next_seq)
+        self.counters.next_seq()
     }
 
     /// The next agent's number.
@@ -109,10 +108,10 @@ impl<'a> Group<'a> {
             return Err(error);
         }
         for agent in std::mem::take(&mut self.changed) {
-            handed::write(&mut self, agent)?;
+            let count = self.tally().mailbox(agent);
+            handed::write(&mut self.txn, agent, count)?;
         }
-        let due = std::mem::take(&mut self.due);
-        due.write(&mut self)?;
+        self.due.write(&mut self.txn, self.counters)?;
         if !self.txn.is_empty() {
             self.counters.write(&mut self.txn)?;
         }

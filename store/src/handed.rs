@@ -3,13 +3,13 @@
 //! marked one by one until the mark passes them. Used by `mailbox`; written by the group, once per mailbox.
 
 use crate::codec::{self, Value, damaged};
-use crate::engine::Read;
+use crate::engine::{Range, Read};
 use crate::error::StoreError;
-use crate::group::Group;
-use crate::key::{Range, first_number, last_number, with_number};
+use crate::key::{first_number, last_number, with_number};
 use crate::mail::{AgentNo, Seq};
 use crate::tally::BoxCount;
 use crate::trees::Tree;
+use crate::txn::Txn;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
@@ -61,63 +61,72 @@ pub(crate) fn has(read: &dyn Read, count: BoxCount, agent: AgentNo, seq: Seq) ->
     Ok(read.has(Tree::Boxes, &with_number(&agent.0.to_be_bytes(), seq.0))?)
 }
 
-/// Marks messages that are in the mailbox. Gives the mailbox's count as it is then.
-pub(crate) fn mark(group: &mut Group<'_>, agent: AgentNo, seqs: &[Seq]) -> Result<BoxCount, StoreError> {
+/// Marks messages that are in the mailbox, whose count was `before`. Gives its count as it is then.
+pub(crate) fn mark(
+    txn: &mut Txn<'_>,
+    before: BoxCount,
+    agent: AgentNo,
+    seqs: &[Seq],
+) -> Result<BoxCount, StoreError> {
     let prefix = agent.0.to_be_bytes();
-    let before = group.tally().mailbox(agent);
-    let beyond = if before.beyond > 0 { of(&group.txn, agent)?.beyond } else { BTreeSet::new() };
+    let beyond = if before.beyond > 0 { of(txn, agent)?.beyond } else { BTreeSet::new() };
     let mut new = BTreeSet::new();
     for seq in seqs.iter().filter(|seq| seq.0 > before.mark && !beyond.contains(&seq.0)) {
-        if group.txn.has(Tree::Mailbox, &with_number(&prefix, seq.0))? {
+        if txn.has(Tree::Mailbox, &with_number(&prefix, seq.0))? {
             new.insert(seq.0);
         }
     }
     let Some(highest) = new.last().max(beyond.last()).copied() else { return Ok(before) };
     let mut mark = before.mark;
-    group.txn.scan(Tree::Mailbox, &Range::numbers(&prefix, mark + 1, highest + 1), &mut |key, _| {
-        match last_number(Tree::Mailbox, key) {
+    txn.scan(
+        Tree::Mailbox,
+        &Range::numbers(&prefix, mark + 1, highest + 1),
+        &mut |key, _| match last_number(Tree::Mailbox, key) {
             Ok(seq) if new.contains(&seq) || beyond.contains(&seq) => {
                 mark = seq;
                 ControlFlow::Continue(())
             }
             _ => ControlFlow::Break(()),
-        }
-    })?;
+        },
+    )?;
     let mut after = before;
     after.mark = mark;
     after.handed_out += count(new.len());
     for seq in beyond.range(..=mark) {
-        group.txn.remove(Tree::Boxes, with_number(&prefix, *seq));
+        txn.remove(Tree::Boxes, with_number(&prefix, *seq));
         after.beyond -= 1;
     }
     for seq in new.range(mark + 1..) {
-        group.txn.put(Tree::Boxes, with_number(&prefix, *seq), Vec::new());
+        txn.put(Tree::Boxes, with_number(&prefix, *seq), Vec::new());
         after.beyond += 1;
     }
     Ok(after)
 }
 
-/// The mailbox's count once this message has left it.
-pub(crate) fn forget(group: &mut Group<'_>, agent: AgentNo, seq: Seq) -> Result<BoxCount, StoreError> {
-    let mut count = group.tally().mailbox(agent);
+/// The mailbox's count once this message has left it; `count` is the one before.
+pub(crate) fn forget(
+    txn: &mut Txn<'_>,
+    mut count: BoxCount,
+    agent: AgentNo,
+    seq: Seq,
+) -> Result<BoxCount, StoreError> {
     count.total = count.total.saturating_sub(1);
     if seq.0 <= count.mark {
         count.handed_out = count.handed_out.saturating_sub(1);
-    } else if has(&group.txn, count, agent, seq)? {
+    } else if has(txn, count, agent, seq)? {
         count.handed_out = count.handed_out.saturating_sub(1);
         count.beyond -= 1;
-        group.txn.remove(Tree::Boxes, with_number(&agent.0.to_be_bytes(), seq.0));
+        txn.remove(Tree::Boxes, with_number(&agent.0.to_be_bytes(), seq.0));
     }
     Ok(count)
 }
 
 /// Writes a mailbox's count; that of an empty one goes.
-pub(crate) fn write(group: &mut Group<'_>, agent: AgentNo) -> Result<(), StoreError> {
+pub(crate) fn write(txn: &mut Txn<'_>, agent: AgentNo, count: BoxCount) -> Result<(), StoreError> {
     let key = agent.0.to_be_bytes().to_vec();
-    let count = group.tally().mailbox(agent);
     match count.total {
-        0 => group.txn.remove(Tree::Boxes, key),
-        _ => group.txn.put(Tree::Boxes, key, codec::encode(&count)?),
+        0 => txn.remove(Tree::Boxes, key),
+        _ => txn.put(Tree::Boxes, key, codec::encode(&count)?),
     }
     Ok(())
 }

@@ -1,17 +1,17 @@
 //! The trees `history` and `idempotency`: every message that was committed, long after it left: what the first commit
 //! was answered, for repeats; under which id a mailbox showed it; what became of it, for the sender who asks. One entry a
 //! message, by (id, sender, recipient): never by the id alone, or one sender could suppress another's mail (DESIGN §1.2).
-//! Ids begin with their time, so entries are written where the last ones were. Used by `accept`, `mailbox`, `outbox`.
+//! Ids begin with their time, so entries are written where the last ones were. Used by `accept`, `mailbox`, `outbox` and
+//! `status`.
 
 use crate::body::BodyPlace;
 use crate::codec::{self, Value};
-use crate::engine::Read;
+use crate::engine::{Range, Read};
 use crate::error::StoreError;
 use crate::expire::Kind;
 use crate::group::Group;
-use crate::key::{Range, join, short_hash};
-use crate::mail::{AgentNo, CommitOutcome, CommitReceipt, MessageState, MessageStatus, Place, Seq};
-use crate::mailbox::{self, Standing};
+use crate::key::{join, short_hash};
+use crate::mail::{AgentNo, CommitOutcome, CommitReceipt, MessageState, Place, Seq};
 use crate::trees::Tree;
 use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
@@ -174,32 +174,6 @@ pub(crate) fn set_state(
     Ok(())
 }
 
-/// The answer to a sender who asks. What the mailbox itself tells is not written down a second time.
-pub(crate) fn status(
-    read: &dyn Read,
-    sender: AgentNo,
-    id: &MessageId,
-) -> Result<Option<MessageStatus>, StoreError> {
-    let Some((_, entry)) = sent_by(read, sender, id)? else { return Ok(None) };
-    let receipt = entry.receipt(id);
-    let mut state = entry.state;
-    if let (MessageState::Queued, Place::Mailbox(agent)) = (&state, &entry.place) {
-        match mailbox::standing(read, *agent, entry.seq)? {
-            Standing::New => {}
-            Standing::HandedOut => state = MessageState::Delivered { basis: "handed_out".into() },
-            Standing::Gone => state = MessageState::Delivered { basis: "acknowledged".into() },
-        }
-    }
-    Ok(Some(MessageStatus {
-        receipt,
-        to: entry.to,
-        place: entry.place,
-        state,
-        changed_at: entry.changed_at,
-        expires_at: entry.expires_at,
-    }))
-}
-
 /// The message that a mailbox shows, or showed, under an id.
 pub(crate) fn shown(read: &dyn Read, agent: AgentNo, id: &MessageId) -> Result<Option<Entry>, StoreError> {
     let shown =
@@ -224,7 +198,12 @@ pub(crate) fn fresh_id(
     Err(codec::damaged(Tree::History))
 }
 
-fn sent_by(read: &dyn Read, sender: AgentNo, id: &MessageId) -> Result<Option<(Parties, Entry)>, StoreError> {
+/// The message that an agent of this node sent under an id.
+pub(crate) fn sent_by(
+    read: &dyn Read,
+    sender: AgentNo,
+    id: &MessageId,
+) -> Result<Option<(Parties, Entry)>, StoreError> {
     let wanted =
         |(_, entry): &(Parties, Entry)| entry.sender == Some(sender) && !matches!(entry.name, Name::Fresh(_));
     Ok(of_id(read, id)?.into_iter().find(wanted))
@@ -260,7 +239,7 @@ impl Entry {
     }
 
     /// What the commit was answered; `id` is the message's own.
-    fn receipt(&self, id: &MessageId) -> CommitReceipt {
+    pub(crate) fn receipt(&self, id: &MessageId) -> CommitReceipt {
         let shown_id = if let Name::ShownAs(shown) = &self.name { shown } else { id };
         CommitReceipt { seq: self.seq, id: id.clone(), shown_id: shown_id.clone(), queued_at: self.queued_at }
     }

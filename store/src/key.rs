@@ -5,40 +5,6 @@ use crate::error::StoreError;
 use crate::trees::Tree;
 use sha2::{Digest, Sha256};
 
-/// A contiguous stretch of keys: from `from` up to, not including, `to`.
-#[derive(Debug, Clone)]
-pub(crate) struct Range {
-    pub(crate) from: Vec<u8>,
-    pub(crate) to: Option<Vec<u8>>,
-}
-
-impl Range {
-    /// Every key of the tree.
-    pub(crate) const ALL: Self = Self { from: Vec::new(), to: None };
-
-    /// Every key that begins with `prefix`.
-    pub(crate) fn prefix(prefix: &[u8]) -> Self {
-        Self { from: prefix.to_vec(), to: after_prefix(prefix) }
-    }
-
-    /// The keys of `prefix ‖ number` with `first <= number < end`.
-    pub(crate) fn numbers(prefix: &[u8], first: u64, end: u64) -> Self {
-        Self { from: with_number(prefix, first), to: Some(with_number(prefix, end)) }
-    }
-}
-
-/// The smallest key that is greater than every key with this prefix; none for a prefix of 0xff only.
-fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
-    let mut end = prefix.to_vec();
-    while let Some(last) = end.pop() {
-        if last < u8::MAX {
-            end.push(last + 1);
-            return Some(end);
-        }
-    }
-    None
-}
-
 /// `prefix ‖ number`.
 pub(crate) fn with_number(prefix: &[u8], number: u64) -> Vec<u8> {
     join(prefix, &number.to_be_bytes())
@@ -77,14 +43,7 @@ pub(crate) fn short_hash<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
 
 #[cfg(test)]
 mod tests {
-    use super::{Range, after_prefix, short_hash};
-
-    #[test]
-    fn the_end_of_a_prefix_carries_over_full_bytes() {
-        assert_eq!(after_prefix(&[1, 255, 255]), Some(vec![2]));
-        assert_eq!(after_prefix(&[255, 255]), None);
-        assert_eq!(Range::prefix(&[]).to, None);
-    }
+    use super::short_hash;
 
     #[test]
     fn moving_a_byte_between_parts_changes_the_hash() {

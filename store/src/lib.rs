@@ -14,6 +14,7 @@ mod change;
 mod codec;
 mod commit;
 mod config;
+mod endings;
 mod engine;
 mod error;
 mod expire;
@@ -22,6 +23,7 @@ mod handed;
 mod history;
 mod key;
 mod lanes_in;
+mod lifetime;
 mod load;
 mod mail;
 mod mailbox;
@@ -35,6 +37,7 @@ mod pins;
 mod rosters;
 mod shared;
 mod space;
+mod status;
 mod steady;
 mod store;
 mod tally;
@@ -50,9 +53,9 @@ pub use api_keys::KeyHash;
 pub use backup::BackupReport;
 pub use change::Durable;
 pub use config::Config;
+pub use endings::{Expired, Expiring};
 pub use engine::memory::{Fault, MemoryDisk};
 pub use error::{OpenError, StoreError};
-pub use expire::{Expired, Expiring};
 pub use mail::{
     AgentNo, CommitOutcome, CommitReceipt, Destination, LaneKey, LaneStamp, MailboxEntry, MessageState,
     MessageStatus, NewMail, Origin, OutboxEntry, Place, Seq, Settlement, Target,

@@ -3,11 +3,11 @@
 
 use crate::body::{Body, BodyPlace};
 use crate::codec::{self, Value};
-use crate::engine::Read;
+use crate::engine::{Range, Read};
 use crate::error::StoreError;
 use crate::expire::Kind;
 use crate::group::Group;
-use crate::key::{Range, last_number, with_number};
+use crate::key::{last_number, with_number};
 use crate::mail::{AgentNo, MailboxEntry, Seq};
 use crate::trees::Tree;
 use crate::{handed, history};
@@ -86,8 +86,9 @@ pub(crate) fn acknowledge(
 
 /// Notes what the recipient was given; it stays until acknowledged (DESIGN §1.3).
 pub(crate) fn mark_handed_out(group: &mut Group<'_>, agent: AgentNo, seqs: &[Seq]) -> Result<(), StoreError> {
-    let count = handed::mark(group, agent, seqs)?;
-    if count != group.tally().mailbox(agent) {
+    let before = group.tally().mailbox(agent);
+    let count = handed::mark(&mut group.txn, before, agent, seqs)?;
+    if count != before {
         group.set_mailbox(agent, count);
     }
     Ok(())
@@ -115,7 +116,8 @@ pub(crate) fn take_all(group: &mut Group<'_>, agent: AgentNo) -> Result<Vec<Head
 }
 
 fn remove(group: &mut Group<'_>, agent: AgentNo, seq: Seq, body: BodyPlace) -> Result<(), StoreError> {
-    let count = handed::forget(group, agent, seq)?;
+    let before = group.tally().mailbox(agent);
+    let count = handed::forget(&mut group.txn, before, agent, seq)?;
     body.release(group)?;
     group.txn.remove(Tree::Mailbox, with_number(&agent.0.to_be_bytes(), seq.0));
     group.set_mailbox(agent, count);

@@ -3,6 +3,7 @@
 use crate::codec::{self, Value};
 use crate::engine::Read;
 use crate::error::StoreError;
+use crate::mail::Seq;
 use crate::trees::Tree;
 use crate::txn::Txn;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,12 @@ impl Counters {
             Some(bytes) => codec::decode(&bytes),
             None => Ok(Self::default()),
         }
+    }
+
+    /// The next place in the order of commits.
+    pub(crate) fn next_seq(&mut self) -> Seq {
+        self.next_seq += 1;
+        Seq(self.next_seq)
     }
 
     pub(crate) fn write(&self, txn: &mut Txn<'_>) -> Result<(), StoreError> {

@@ -1,5 +1,5 @@
 //! `system` messages that the store itself puts into a sender's mailbox, in the same commit as what they report. Used by
-//! `outbox` and `expire`; the hallway writes their text.
+//! `outbox` and `endings`; the hallway writes their text.
 
 use crate::body::Body;
 use crate::error::StoreError;
@@ -7,7 +7,7 @@ use crate::group::Group;
 use crate::history::{Entry, Name};
 use crate::key::short_hash;
 use crate::mail::{AgentNo, MessageState, Place};
-use crate::{accept, history, mailbox};
+use crate::{history, lifetime, mailbox};
 use amesh_proto::message::Mail;
 use amesh_proto::time::UnixMillis;
 use amesh_proto::trust::Trust;
@@ -32,7 +32,7 @@ pub(crate) fn put(
     }
     let body = Body::new(notice, group.blobs.exist())?;
     let seq = group.next_seq();
-    let expires_at = accept::clamped(notice.expires_at, now);
+    let expires_at = lifetime::clamped(notice.expires_at, now);
     let head = mailbox::Head {
         id: notice.id.clone(),
         renamed: None,
@@ -55,6 +55,6 @@ pub(crate) fn put(
         changed_at: now,
         expires_at,
     };
-    history::record(group, &notice.id, &parties, entry, accept::forget_at(expires_at, now))?;
+    history::record(group, &notice.id, &parties, entry, lifetime::forget_at(expires_at, now))?;
     mailbox::put(group, sender, seq, &head, &body)
 }

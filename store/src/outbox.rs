@@ -4,11 +4,11 @@
 
 use crate::body::{Body, BodyPlace};
 use crate::codec::{self, Value, damaged};
-use crate::engine::Read;
+use crate::engine::{Range, Read};
 use crate::error::StoreError;
 use crate::expire::Kind;
 use crate::group::Group;
-use crate::key::{Range, join, last_number, short_hash, with_number};
+use crate::key::{join, last_number, short_hash, with_number};
 use crate::mail::{AgentNo, Destination, LaneKey, MessageState, OutboxEntry, Seq, Settlement};
 use crate::tally::{LaneAfter, LaneId, Queue, Tally, Waiting};
 use crate::trees::Tree;

@@ -2,11 +2,10 @@
 //! 90 days (DESIGN §3, Roster). Changed by `agents`; signed and published by the node's mesh.
 
 use crate::codec::{self, Value};
-use crate::engine::Read;
+use crate::engine::{Range, Read};
 use crate::error::StoreError;
 use crate::expire::Kind;
 use crate::group::Group;
-use crate::key::Range;
 use crate::trees::Tree;
 use amesh_proto::address::Address;
 use amesh_proto::key::KeyAlgorithm;

@@ -1,10 +1,9 @@
 //! The tree `peers`: how neighbours were last reached. A hint, never trust (DESIGN §1.5). Used by the node's mesh.
 
 use crate::codec::{self, Value};
-use crate::engine::Read;
+use crate::engine::{Range, Read};
 use crate::error::StoreError;
 use crate::group::Group;
-use crate::key::Range;
 use crate::trees::Tree;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;

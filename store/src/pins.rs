@@ -2,10 +2,9 @@
 //! Used by the node's directory and federation.
 
 use crate::codec::{self, Value};
-use crate::engine::Read;
+use crate::engine::{Range, Read};
 use crate::error::StoreError;
 use crate::group::Group;
-use crate::key::Range;
 use crate::trees::Tree;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;

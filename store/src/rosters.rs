@@ -2,10 +2,10 @@
 //! the node's mesh and directory.
 
 use crate::codec::{self, Value, damaged};
-use crate::engine::Read;
+use crate::engine::{Range, Read};
 use crate::error::StoreError;
 use crate::group::Group;
-use crate::key::{Range, join};
+use crate::key::join;
 use crate::trees::Tree;
 use amesh_proto::address::Address;
 use amesh_proto::node_id::NodeId;

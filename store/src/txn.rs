@@ -2,8 +2,7 @@
 //! change; a change that fails half-way takes its writes back.
 
 use crate::engine::overlay::Overlay;
-use crate::engine::{EngineError, Read, Visit, Writes};
-use crate::key::Range;
+use crate::engine::{EngineError, Range, Read, Visit, Writes};
 use crate::trees::Tree;
 
 /// Everything that one group will commit.
@@ -91,8 +90,7 @@ impl Read for Txn<'_> {
 mod tests {
     use super::Txn;
     use crate::engine::memory::{MemoryDisk, MemoryHandle};
-    use crate::engine::{Disk, Engine, Read, Writes};
-    use crate::key::Range;
+    use crate::engine::{Disk, Engine, Range, Read, Writes};
     use crate::trees::Tree;
     use proptest::prelude::*;
     use std::collections::BTreeMap;

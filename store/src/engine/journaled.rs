@@ -5,8 +5,7 @@
 use super::journal::{self, Journal};
 use super::overlay::Overlay;
 use super::sled::SledState;
-use super::{Disk, DiskError, Engine, EngineError, Read, Visit, Writes};
-use crate::key::Range;
+use super::{Disk, DiskError, Engine, EngineError, Range, Read, Visit, Writes};
 use crate::trees::Tree;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};

@@ -1,8 +1,7 @@
 //! The engine's twin in memory, for simulations and tests: `crash` forgets what was not synced, and syncs can be made
 //! to fail. Opened by `Store::in_memory`.
 
-use super::{Disk, DiskError, Engine, EngineError, Read, Visit, Writes};
-use crate::key::Range;
+use super::{Disk, DiskError, Engine, EngineError, Range, Read, Visit, Writes};
 use crate::space::{Space, SpaceProbe};
 use crate::trees::Tree;
 use std::collections::BTreeMap;

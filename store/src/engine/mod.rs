@@ -5,9 +5,11 @@ pub(crate) mod journal;
 pub(crate) mod journaled;
 pub(crate) mod memory;
 pub(crate) mod overlay;
+mod range;
 pub(crate) mod sled;
 
-use crate::key::Range;
+pub(crate) use range::Range;
+
 use crate::trees::Tree;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

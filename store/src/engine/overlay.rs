@@ -1,7 +1,6 @@
 //! Reading through a layer of writes that are not below yet. Used by the journaled engine and by transactions.
 
-use super::{EngineError, Read, Visit, Writes};
-use crate::key::Range;
+use super::{EngineError, Range, Read, Visit, Writes};
 use crate::trees::Tree;
 use std::ops::{Bound, ControlFlow};
 

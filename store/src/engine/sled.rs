@@ -1,8 +1,7 @@
 //! The state on sled; beside `trees.rs` the only file that names it. Filled by `journaled` at each checkpoint, read by
 //! everybody through it.
 
-use super::{DiskError, EngineError, Read, Visit, Writes};
-use crate::key::Range;
+use super::{DiskError, EngineError, Range, Read, Visit, Writes};
 use crate::trees::{self, Tree};
 use std::fs::File;
 use std::ops::{Bound, ControlFlow};

@@ -3,15 +3,15 @@
 use super::Store;
 use crate::agents::{self, AgentRecord};
 use crate::api_keys::KeyHash;
+use crate::endings::{self, Expiring};
 use crate::error::StoreError;
-use crate::expire::{self, Expiring};
 use crate::mail::{AgentNo, Destination, MailboxEntry, MessageStatus, OutboxEntry, Seq};
 use crate::meta::{Counters, LastTime};
 use crate::own_roster::{self, OwnRoster};
 use crate::peers::{self, PeerRecord};
 use crate::rosters::{self, StoredRoster};
 use crate::verify::{self, Report};
-use crate::{api_keys, history, mailbox, outbox, pins};
+use crate::{api_keys, mailbox, outbox, pins, status};
 use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
 use amesh_proto::node_id::NodeId;
@@ -121,7 +121,7 @@ impl Store {
         id: &MessageId,
     ) -> Result<Option<MessageStatus>, StoreError> {
         let durable = self.shared().durable();
-        let status = self.shared().read(|read| history::status(read, sender, id))?;
+        let status = self.shared().read(|read| status::of(read, sender, id))?;
         Ok(status.filter(|status| status.receipt.seq <= durable))
     }
 
@@ -130,7 +130,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn expiring(&self, now: UnixMillis, limit: usize) -> Result<Vec<Expiring>, StoreError> {
-        self.shared().read(|read| expire::expiring(read, self.shared().bodies(), now, limit))
+        self.shared().read(|read| endings::expiring(read, self.shared().bodies(), now, limit))
     }
 
     /// An agent by number.

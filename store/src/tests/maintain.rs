@@ -3,8 +3,7 @@
 use super::*;
 use crate::blob;
 use crate::engine::memory::MemoryHandle;
-use crate::engine::{Disk, Writes};
-use crate::key::Range;
+use crate::engine::{Disk, Range, Writes};
 use crate::trees::Tree;
 use std::fs;
 use std::ops::ControlFlow;

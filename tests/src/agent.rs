@@ -2,7 +2,6 @@
 //! so that a mistake in ours does not cancel out.
 
 use crate::http::{Http, Reply};
-use crate::node::Node;
 use crate::place::Place;
 use crate::socket::Socket;
 use anyhow::{Context, Result, ensure};
@@ -85,12 +84,12 @@ impl TestAgent {
         Ok(Self { address: text("address")?, key: text("api_key")?, signing, http })
     }
 
-    /// The same agent, talking to `node` where that is now.
+    /// The same agent, talking to the node whose API is at `api` now.
     ///
     /// # Errors
-    /// When the node never started.
-    pub fn at(&self, node: &Node) -> Result<Self> {
-        Ok(Self { http: Http::new(node.place(), node.ready()?.api)?, ..self.clone() })
+    /// When there is no way to ask from `place`.
+    pub fn at(&self, place: &Place, api: SocketAddr) -> Result<Self> {
+        Ok(Self { http: Http::new(place, api)?, ..self.clone() })
     }
 
     /// Signs and routes; the raw reply.

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+/// Names the binary, where none is to be looked for.
+pub const GIVEN: &str = "AMESH_BIN";
+
 /// The binary: `AMESH_BIN`, or that of the profile this test was built with.
 ///
 /// # Errors
@@ -15,7 +18,7 @@ pub fn amesh() -> Result<PathBuf> {
 }
 
 fn find() -> Result<PathBuf> {
-    if let Some(named) = std::env::var_os("AMESH_BIN") {
+    if let Some(named) = std::env::var_os(GIVEN) {
         return Ok(named.into());
     }
     let test = std::env::current_exe().context("where this test lies")?;
@@ -23,10 +26,7 @@ fn find() -> Result<PathBuf> {
     let beside = test.ancestors().skip(1).find(|dir| !dir.ends_with("deps") && !dir.ends_with("examples"));
     let profile_dir = beside.context("the target directory")?.to_owned();
     let binary = profile_dir.join("amesh");
-    // Inside the lab the outer process has already built it, and there may be no registry to ask.
-    if std::env::var_os(crate::lab::INSIDE).is_none() {
-        build(&profile_dir)?;
-    }
+    build(&profile_dir)?;
     ensure!(binary.exists(), "{} is missing; build it with `cargo build -p amesh`", binary.display());
     Ok(binary)
 }

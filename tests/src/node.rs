@@ -217,6 +217,14 @@ impl Node {
         TestAgent::register(&self.place, self.ready()?.api, name).await
     }
 
+    /// An agent of this node, talking to it where it is now.
+    ///
+    /// # Errors
+    /// When the node never started.
+    pub fn found_by(&self, agent: &TestAgent) -> Result<TestAgent> {
+        agent.at(&self.place, self.ready()?.api)
+    }
+
     /// One-time ticket to this node's mesh.
     ///
     /// # Errors

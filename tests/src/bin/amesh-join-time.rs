@@ -113,7 +113,7 @@ impl Friends {
             "restart" => {
                 bob.pull_cable()?;
                 self.mesh[0].restart().await?;
-                self.ann = self.ann.at(&self.mesh[0])?;
+                self.ann = self.mesh[0].found_by(&self.ann)?;
                 Ok(())
             }
             "start" => self.mesh[1].stop().await,
@@ -133,7 +133,7 @@ impl Friends {
             "switch" => bob.mend_behind_the_switch()?,
             "start" => {
                 self.mesh[1].start().await?;
-                self.bob = self.bob.at(&self.mesh[1])?;
+                self.bob = self.mesh[1].found_by(&self.bob)?;
             }
             _ => self.mesh[1].thaw()?,
         }

@@ -8,7 +8,9 @@ mod slots;
 
 pub use lan::{Host, Lan};
 
+use crate::binary;
 use anyhow::{Context, Result, bail, ensure};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -44,8 +46,7 @@ where
     if let Err(why) = possible() {
         return skip(&why.context("no LAN lab here"));
     }
-    crate::binary::amesh()?;
-    run_inside(arguments)
+    run_inside(&binary::amesh()?, arguments)
 }
 
 /// Says that a test is skipped, and why; with `AMESH_LAB=require`, fails it instead.
@@ -69,12 +70,13 @@ fn test_name<S>() -> String {
     }
 }
 
-fn run_inside(arguments: &[&str]) -> Result<()> {
+fn run_inside(amesh: &Path, arguments: &[&str]) -> Result<()> {
     let _slot = slots::take()?;
     // A name that matches no test would pass without playing anything.
     let played = tempfile::NamedTempFile::new()?;
     let mut command = namespaced(&std::env::current_exe()?.to_string_lossy());
-    command.args(arguments).env(INSIDE, played.path());
+    // Inside there may be no registry to ask: nothing is built there.
+    command.args(arguments).env(INSIDE, played.path()).env(binary::GIVEN, amesh);
     let mut child = command.stdin(Stdio::null()).spawn().context("starting unshare")?;
     let begun = Instant::now();
     loop {
@@ -127,5 +129,5 @@ fn possible() -> Result<()> {
 }
 
 /// Set inside the lab, to a file where the story says that it is played.
-pub const INSIDE: &str = "AMESH_LAB_INSIDE";
+const INSIDE: &str = "AMESH_LAB_INSIDE";
 const STORY_WITHIN: Duration = Duration::from_secs(900);

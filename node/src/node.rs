@@ -12,7 +12,7 @@ mod naming;
 pub use error::{BuildError, CloseError};
 pub use file::Ready;
 
-use crate::agents::{self, Agents, directory::Directory};
+use crate::agents::{Agents, directory::Directory};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::http::{self, control};
@@ -23,7 +23,6 @@ use amesh_discovery::finder::{Event, Finder};
 use amesh_discovery::hosts::{mdns::Mdns, static_list::StaticList};
 use amesh_discovery::interfaces::Interfaces;
 use amesh_discovery::manager::{self, Manager};
-use amesh_proto::address::Naming;
 use amesh_store::Store;
 use file::NodeFile;
 use std::future::Future;
@@ -60,7 +59,7 @@ impl App {
         let data_dir = config.data_dir.clone().ok_or(BuildError::NoDataDir)?;
         // A hostname that changes must not rename a member of a mesh.
         let label = if config.host.is_none() { mesh::known_label(&data_dir)? } else { None };
-        let config = Config { host: label.or(config.host.clone()), ..config };
+        let config = Config { host: label.or_else(|| config.host.clone()), ..config };
         let naming = naming::of(&config)?;
         let clock: SharedClock = Arc::new(SystemClock);
         // Everything that can fail cheaply comes before the store is opened.

@@ -147,8 +147,7 @@ impl Writer {
         match job {
             Job::Change(change) => self.commit(vec![change]),
             Job::Backup(path, reply) => {
-                let report =
-                    shared.read(|read| backup::write(read, shared.bodies(), &path).map_err(StoreError::from));
+                let report = shared.read(|read| backup::write(read, shared.bodies(), &path));
                 send(reply, report);
             }
             Job::Sweep(reply) => send(reply, shared.read(|read| self.blobs.sweep(read))),

@@ -2,7 +2,6 @@
 //! Called by `tests/tests/example_config.rs`, which holds the committed file against it.
 
 use crate::structure::workspace_root;
-use std::fmt::Write as _;
 use syn::{Attribute, Expr, Fields, Item, Lit, Meta};
 use toml::{Table, Value};
 
@@ -40,21 +39,19 @@ fn table(text: &mut String, path: &str, values: &Table) {
         .unwrap_or_else(|| panic!("no struct is named for [{path}]"));
     let fields = documented_fields(source, name);
     if !path.is_empty() {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "\n[{path}]");
+        *text += &format!("\n[{path}]\n");
     }
     let (tables, plain): (Vec<_>, Vec<_>) =
         fields.iter().partition(|(field, _)| matches!(values.get(field), Some(Value::Table(_))));
     for (field, docs) in plain {
         text.push('\n');
         for line in docs {
-            let _ = writeln!(text, "#{line}");
+            *text += &format!("#{line}\n");
         }
-        match values.get(field) {
-            Some(value) => writeln!(text, "# {field} = {value}"),
-            None => writeln!(text, "# {field} = (not set)"),
-        }
-        .unwrap_or_default();
+        *text += &match values.get(field) {
+            Some(value) => format!("# {field} = {value}\n"),
+            None => format!("# {field} = (not set)\n"),
+        };
     }
     for (field, _) in tables {
         let below = if path.is_empty() { field.clone() } else { format!("{path}.{field}") };

@@ -58,7 +58,7 @@ fn a_failed_commit_or_sync_is_never_success_and_the_store_comes_back() {
                 }
             }
         }
-        answered = answered.into_iter().filter(|id| !ids(&store, bob).contains(id)).collect();
+        answered.retain(|id| !ids(&store, bob).contains(id));
         assert_eq!(answered, [], "answered and lost");
         assert_eq!(ids(&store, bob).len(), 20);
         assert_whole(&store);

@@ -1,7 +1,6 @@
 //! Plots as SVG, drawn by hand: bars of the measured ratios with a mark where the reach is.
 
 use super::table::Row;
-use std::fmt::Write as _;
 
 const LEFT: f64 = 430.0;
 const WIDTH: f64 = 420.0;
@@ -24,14 +23,12 @@ pub fn bars(title: &str, rows: &[Row]) -> String {
         let scale = WIDTH / (reach * 1.6).max(row.measured.max).max(f64::MIN_POSITIVE);
         let x = |value: f64| LEFT + value * scale;
         let colour = if row.measured.median <= reach { "#3a7d44" } else { "#b23a48" };
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            svg,
+        svg += &format!(
             "<text x=\"16\" y=\"{text_y}\">{what}</text>\
              <rect x=\"{LEFT}\" y=\"{y}\" width=\"{bar}\" height=\"18\" fill=\"{colour}\"/>\
              <line x1=\"{low}\" x2=\"{high}\" y1=\"{middle}\" y2=\"{middle}\" stroke=\"black\"/>\
              <line x1=\"{mark}\" x2=\"{mark}\" y1=\"{top}\" y2=\"{bottom}\" stroke=\"black\" stroke-width=\"2\"/>\
-             <text x=\"{value_x}\" y=\"{text_y}\">{median:.2} {unit}</text>",
+             <text x=\"{value_x}\" y=\"{text_y}\">{median:.2} {unit}</text>\n",
             what = escape(&row.what),
             text_y = y + 14.0,
             bar = row.measured.median * scale,

@@ -1,7 +1,6 @@
 //! The bench's table: what was measured beside what is to be reached.
 
 use super::spread::Spread;
-use std::fmt::Write as _;
 
 /// One row.
 #[derive(Debug, Clone)]
@@ -37,10 +36,8 @@ pub fn markdown(rows: &[Row]) -> String {
     for row in rows {
         let Spread { min, median, max } = row.measured;
         let reach = row.reach.map_or_else(String::new, |reach| format!("≤ {reach:.2} {}", row.unit));
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "| {} | {median:.2} {} | {min:.2} – {max:.2} | {reach} | {} | {} |",
+        text += &format!(
+            "| {} | {median:.2} {} | {min:.2} – {max:.2} | {reach} | {} | {} |\n",
             row.what,
             row.unit,
             row.verdict(),

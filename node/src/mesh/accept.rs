@@ -54,9 +54,13 @@ async fn welcome(shared: &Arc<Shared>, incoming: quinn::Incoming) {
         Purpose::Link => match greet::listen(shared, &connection, node).await {
             Ok(link) => shared.adopt(link).await,
             Err(error) => {
-                tracing::info!(%address, node = %node, %error, "link not accepted");
-                let now = shared.clock.now();
-                shared.peers.stranger(node, Stranger { address, last_seen: now });
+                if shared.is_member(&node) {
+                    // It dialled twice, or the path broke.
+                    tracing::debug!(%address, %node, %error, "a member did not link");
+                } else {
+                    tracing::info!(%address, %node, %error, "not let in");
+                    shared.peers.stranger(node, Stranger { address, last_seen: shared.clock.now() });
+                }
                 connection.close(error.close_code().into(), b"");
             }
         },

@@ -65,6 +65,8 @@ impl Mesh {
         if let Some(inviter) = shared.peers.handle(&ticket.inviter) {
             inviter.tell(|news| news.life = true);
         }
+        // So that the next command finds the others' names. Without a link it is a member all the same.
+        drop(tokio::time::timeout(LINKING, shared.peers.connected_to(&ticket.inviter)).await);
         let members = shared.membership().list().members().map(|member| member.host.clone()).collect();
         Ok(Joined { joined: true, mesh: ticket.mesh.to_string(), members, clashes: described(clashes) })
     }
@@ -171,5 +173,7 @@ fn described(names: Vec<String>) -> Vec<Clash> {
 
 /// A ticket is a secret on paper: it does not live for weeks.
 const LONGEST_TICKET: Duration = Duration::from_secs(7 * 24 * 3600);
+/// For the first link after joining.
+const LINKING: Duration = Duration::from_secs(2);
 /// For members to hear that this node leaves.
 const FAREWELL: Duration = Duration::from_secs(2);

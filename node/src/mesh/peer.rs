@@ -36,6 +36,7 @@ pub(crate) struct Peer {
     attempts: FuturesUnordered<BoxFuture<'static, Result<Link, DialFailure>>>,
     backoff: Backoff,
     last_error: Option<String>,
+    dialed_at: Duration,
     /// Not dialled before this time, whatever the signs: the peer said that it does not want this node.
     not_before: Duration,
     boots: Boots,
@@ -64,6 +65,7 @@ impl Peer {
             attempts: FuturesUnordered::new(),
             backoff,
             last_error: None,
+            dialed_at: Duration::ZERO,
             not_before: Duration::ZERO,
             boots: Boots::default(),
             shared,
@@ -132,6 +134,7 @@ impl Peer {
         self.shared.peers.update(&self.node, |entry| entry.state = LinkState::Connected { address, rtt });
         tracing::info!(peer = %self.node, %address, dialed = link.dialed, "linked");
         self.session = Some(Session::new(self.shared.clone(), link));
+        self.shared.peers.linked.notify_waiters();
     }
 
     fn lost(&mut self, ended: &Ended) {
@@ -181,7 +184,9 @@ impl Peer {
         }
         let now = self.shared.clock.monotonic();
         let due = self.backoff.next_at(self.shared.has_mail_for(&self.node)).max(self.not_before);
-        Some(due.saturating_sub(now))
+        // An attempt under way retransmits by itself for a while.
+        let overlap = if self.attempts.is_empty() { Duration::ZERO } else { self.dialed_at + OVERLAP };
+        Some(due.max(overlap).saturating_sub(now))
     }
 
     fn dial(&mut self) {
@@ -192,6 +197,7 @@ impl Peer {
             let last_error = self.last_error.clone();
             self.shared.peers.update(&self.node, |entry| entry.state = LinkState::Dialing { last_error });
         }
+        self.dialed_at = now;
         self.attempts.push(Box::pin(dial::attempt(self.shared.clone(), self.node)));
     }
 
@@ -240,6 +246,8 @@ const PACE: retry::Config =
     retry::Config { first_ms: 250, idle_cap_s: 300, waiting_cap_s: 2, provider_cap_s: 3600 };
 /// Attempts under way at a time; each one retransmits by itself.
 const ATTEMPTS: usize = 3;
+/// What an attempt gets before the next one begins beside it.
+const OVERLAP: Duration = Duration::from_millis(700);
 /// How often the open link is looked at.
 const BEAT: Duration = Duration::from_millis(250);
 /// Longer than the pause between two keep-alive packets.

@@ -16,6 +16,8 @@ use super::greet::Link;
 #[derive(Debug, Default)]
 pub(crate) struct PeerTable {
     inner: Mutex<Inner>,
+    /// Told whenever a link has come about.
+    pub(crate) linked: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -133,6 +135,18 @@ impl PeerTable {
     /// Whether there is a link to `node`.
     pub(crate) fn is_connected(&self, node: &NodeId) -> bool {
         self.lock().peers.get(node).is_some_and(Entry::is_connected)
+    }
+
+    /// Waits until there is a link to `node`.
+    pub(crate) async fn connected_to(&self, node: &NodeId) {
+        loop {
+            let mut next = std::pin::pin!(self.linked.notified());
+            next.as_mut().enable();
+            if self.is_connected(node) {
+                return;
+            }
+            next.await;
+        }
     }
 
     /// A copy of the whole table.

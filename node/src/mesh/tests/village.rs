@@ -2,10 +2,14 @@
 
 use crate::agents::directory::{Directory, Resolution};
 use crate::agents::{self, Agent, Agents, Registrant};
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::mesh::{Config, Identity, Mesh, MeshError, Parts};
 use crate::message::{self, Accepted, Hallway, Refusal};
 use crate::tasks::Tasks;
+use amesh_discovery::finder::{Candidate, Event, Source};
+use amesh_discovery::hosts::memory::Memory;
+use amesh_discovery::interfaces::Interfaces;
+use amesh_discovery::manager::{self, Manager};
 use amesh_proto::address::Naming;
 use amesh_proto::api::control::{Joined, PeerState};
 use amesh_proto::api::register::RegisterRequest;
@@ -25,6 +29,10 @@ pub(super) struct Node {
     pub(super) mesh: Mesh,
     pub(super) hallway: Hallway,
     pub(super) store: Store,
+    /// What discovery hears and is asked.
+    pub(super) finder: Arc<Memory>,
+    ears: Tasks,
+    secret: Option<String>,
     host: String,
     disk: MemoryDisk,
     data: TempDir,
@@ -34,20 +42,52 @@ pub(super) struct Node {
 impl Node {
     pub(super) async fn start(host: &str) -> Self {
         let (store, disk) = Store::in_memory(amesh_store::Config::default()).unwrap();
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self::with(host, store, disk, tempfile::tempdir().unwrap(), listen).await
+        let off = Stopped {
+            host: host.to_owned(),
+            disk,
+            data: tempfile::tempdir().unwrap(),
+            listen: any_port(),
+            secret: None,
+        };
+        Self::with(off, store).await
     }
 
-    async fn with(host: &str, store: Store, disk: MemoryDisk, data: TempDir, listen: SocketAddr) -> Self {
+    /// In the mesh of everybody who has `secret`.
+    pub(super) async fn open(host: &str, secret: &str) -> Self {
+        let (store, disk) = Store::in_memory(amesh_store::Config::default()).unwrap();
+        let secret = Some(secret.to_owned());
+        let off = Stopped {
+            host: host.to_owned(),
+            disk,
+            data: tempfile::tempdir().unwrap(),
+            listen: any_port(),
+            secret,
+        };
+        Self::with(off, store).await
+    }
+
+    async fn with(off: Stopped, store: Store) -> Self {
+        let Stopped { host, disk, data, listen, secret } = off;
         let identity = Identity::load_or_create(data.path()).unwrap();
-        let naming = Naming::new("default", "aimaestro.local", host).unwrap();
+        let naming = Naming::new("default", "aimaestro.local", &host).unwrap();
         let directory = Directory::new(naming, identity.node_id());
         let clock = Arc::new(SystemClock);
         let agents =
             Agents::load(agents::Config::default(), store.clone(), clock.clone(), directory).unwrap();
         let config = message::Config { patience_ms: 0, ..message::Config::default() };
         let hallway = Hallway::new(config, store.clone(), agents, clock.clone(), Tasks::new("hallway"));
-        let config = Config { listen, share_loopback: true, ..Config::default() };
+        let config = Config { listen, share_loopback: true, secret: secret.clone(), ..Config::default() };
+        let (finder, ears) = (Arc::new(Memory::default()), Tasks::new("ears"));
+        let nothing = Interfaces { skip: Vec::new(), only: vec!["none".to_owned()] };
+        let started = Manager::start(
+            manager::Config { own: identity.node_id(), interfaces: nothing },
+            vec![finder.clone()],
+            Arc::new(|| SystemClock.monotonic()),
+            &ears.stopping(),
+        );
+        for work in started.work {
+            ears.spawn(work);
+        }
         let parts = Parts {
             data_dir: Some(data.path().to_owned()),
             identity,
@@ -55,29 +95,31 @@ impl Node {
             hallway: hallway.clone(),
             clock,
             tasks: Tasks::new("mesh"),
-            discovery: None,
+            discovery: Some((started.manager, started.events)),
         };
         let mesh = Mesh::start(config, parts).await.unwrap();
         let listen = mesh.listen_addr();
-        Self { mesh, hallway, store, host: host.to_owned(), disk, data, listen }
+        Self { mesh, hallway, store, finder, ears, secret, host, disk, data, listen }
     }
 
     /// Stops in good order. What is on disk stays.
     pub(super) async fn stop(self) -> Stopped {
-        let Self { mesh, hallway, store, host, disk, data, listen } = self;
+        let Self { mesh, hallway, store, ears, secret, host, disk, data, listen, .. } = self;
+        ears.shutdown(Duration::from_secs(20)).await.unwrap();
         mesh.shutdown(Duration::from_secs(20)).await.unwrap();
         drop((mesh, hallway));
         store.close().await.unwrap();
-        Stopped { host, disk, data, listen }
+        Stopped { host, disk, data, listen, secret }
     }
 
     /// Dies: nobody is told, and what was not durable is lost.
     pub(super) async fn die(self) -> Stopped {
-        let Self { mesh, hallway, store, host, disk, data, listen } = self;
+        let Self { mesh, hallway, store, ears, secret, host, disk, data, listen, .. } = self;
+        ears.shutdown(Duration::from_secs(20)).await.unwrap();
         disk.crash();
         mesh.vanish().await;
         drop((mesh, hallway, store));
-        Stopped { host, disk, data, listen }
+        Stopped { host, disk, data, listen, secret }
     }
 
     /// Another machine with a copy of this one's data directory.
@@ -90,7 +132,21 @@ impl Node {
         for peer in self.store.peers().unwrap() {
             store.put_peer(peer).await.unwrap();
         }
-        Self::with(&self.host, store, disk, data, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+        let off = Stopped { host: self.host.clone(), disk, data, listen: any_port(), secret: None };
+        Self::with(off, store).await
+    }
+
+    /// Discovery tells this node where `other` is.
+    pub(super) async fn hears_of(&self, other: &Self) {
+        let candidate = Candidate {
+            node: Some(other.mesh.node_id()),
+            addresses: vec![other.mesh.listen_addr()],
+            source: Source::Memory,
+            label: Some(other.host.clone()),
+            mesh_hint: Some(other.mesh.shared.mesh_id().short_hash()),
+            expires_in: None,
+        };
+        self.finder.say(Event::Found(candidate)).await.unwrap();
     }
 
     pub(super) async fn invite(&self) -> String {
@@ -172,17 +228,26 @@ pub(super) struct Stopped {
     disk: MemoryDisk,
     data: TempDir,
     listen: SocketAddr,
+    secret: Option<String>,
 }
 
 impl Stopped {
+    pub(super) fn at_any_port(self) -> Self {
+        Self { listen: any_port(), ..self }
+    }
+
     pub(super) fn called(self, host: &str) -> Self {
         Self { host: host.to_owned(), ..self }
     }
 
     pub(super) async fn start(self) -> Node {
         let store = Store::on_memory(&self.disk, amesh_store::Config::default()).unwrap();
-        Node::with(&self.host, store, self.disk, self.data, self.listen).await
+        Node::with(self, store).await
     }
+}
+
+fn any_port() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }
 
 /// Two nodes in one mesh, linked.

@@ -5,6 +5,7 @@
 
 mod check;
 mod node;
+mod real;
 mod store;
 mod world;
 
@@ -80,6 +81,29 @@ fn refusals_and_expiries_leave_the_rest_of_their_lane_moving() {
         let mut world =
             World::new(seed, 2, Faults { poison: 0.2, short_lives: 0.1, cuts: 0.1, ..Faults::NONE });
         world.run(seconds(40), seconds(60));
+        check::everything_arrived(&world);
+    });
+}
+
+#[test]
+fn what_was_sent_during_a_partition_arrives_in_order_as_soon_as_it_heals() {
+    under_many_seeds(10, |seed| {
+        let mut world = World::new(seed, 2, Faults::NONE);
+        world.until(seconds(5));
+        world.part(0, 1, seconds(30));
+        world.until(seconds(30));
+        let before = check::delivered(&world);
+        world.run(seconds(33), seconds(60));
+        check::everything_arrived(&world);
+        check::flowed_again_within(&world, before, seconds(30), seconds(2));
+    });
+}
+
+#[test]
+fn the_real_store_keeps_the_same_promises_through_every_kind_of_trouble() {
+    under_many_seeds(6, |seed| {
+        let mut world = World::on(seed, Faults::ALL, (0..3).map(real::engine).collect());
+        world.run(seconds(40), seconds(150));
         check::everything_arrived(&world);
     });
 }

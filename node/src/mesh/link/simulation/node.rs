@@ -1,7 +1,7 @@
 //! One simulated node: its store, and one session per peer that drives the two state machines as the real shell does.
 
 use super::super::{Arrival, LinkReceiver, LinkSender, Offer, ReceiveAction, Settled, send::Window};
-use super::store::{Change, Lane, Letter, Store};
+use super::store::{Change, Crash, Engine, Lane, Letter, Store};
 use amesh_proto::message::Priority;
 use amesh_proto::wire::mail::LaneStamp;
 use amesh_proto::wire::{Frame, FrameDecoder, MailFrame, Verdict, Verdicts};
@@ -33,7 +33,7 @@ pub(super) struct Session {
     pub(super) roster_pull: Option<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Node {
     pub(super) up: bool,
     pub(super) store: Store<Tag>,
@@ -47,6 +47,18 @@ pub(super) struct Node {
 }
 
 impl Node {
+    pub(super) fn on(engine: Box<dyn Engine>) -> Self {
+        Self {
+            up: true,
+            store: Store::on(engine),
+            committing: false,
+            sessions: HashMap::new(),
+            roster_version: 0,
+            rosters: HashMap::new(),
+            acknowledged: HashSet::new(),
+        }
+    }
+
     pub(super) fn link_up(&mut self, peer: usize, connection: u64) {
         let roster = self.rosters.get(&peer).copied().unwrap_or(0);
         self.sessions.insert(
@@ -62,8 +74,8 @@ impl Node {
         );
     }
 
-    pub(super) fn crash(&mut self, just_made_it: bool, now: Duration) {
-        self.store.crash(just_made_it, now);
+    pub(super) fn crash(&mut self, crash: Crash, now: Duration) {
+        self.store.crash(crash, now);
         self.sessions.clear();
         self.up = false;
         self.committing = false;

@@ -1,10 +1,10 @@
-//! A model of the store: what is on disk, what a crash forgets, and the durable check of lane numbers. It follows
-//! `amesh_store`'s rules (`accept`, `lanes_in`), in memory and in virtual time.
+//! What a simulated node keeps, what a crash forgets, and a model of `amesh_store` that follows its rules (`accept`,
+//! `lanes_in`): the same simulation runs on the model and on the real thing ([`super::real`]).
 
 use super::super::{Outcome, Settled};
 use amesh_proto::wire::LaterReason;
 use amesh_proto::wire::mail::LaneStamp;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 /// Sender and recipient, as (node, agent) each, and priority class.
@@ -28,21 +28,54 @@ pub(super) struct Entry {
     pub(super) letter: Letter,
 }
 
-/// What survives a crash.
+/// What an onlooker has seen happen: the ground truth for the checker.
 #[derive(Debug, Default)]
-pub(super) struct Disk {
-    next_seq: u64,
-    numbers: HashMap<Lane, u64>,
-    pub(super) outbox: HashMap<usize, BTreeMap<u64, Entry>>,
-    lanes_in: HashMap<Lane, u64>,
-    pub(super) seen: HashSet<u64>,
-    mailboxes: HashMap<usize, usize>,
-    /// Every commit to a mailbox, in order.
+pub(super) struct History {
+    /// Every commit to a mailbox, in order: lane, number, id, time.
     pub(super) delivered: Vec<(Lane, u64, u64, Duration)>,
+    /// Ids that agents of this node read.
+    pub(super) read: HashSet<u64>,
     /// Ids whose delivery this node believes in.
     pub(super) reported: HashSet<u64>,
     /// Ids that this node gave up or was refused.
     pub(super) failed: HashSet<u64>,
+}
+
+impl History {
+    pub(super) fn has_delivered(&self, id: u64) -> bool {
+        self.delivered.iter().any(|(_, _, known, _)| *known == id)
+    }
+}
+
+/// How the power fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Crash {
+    /// What was under way had not reached the disk.
+    Before,
+    /// It had just become durable, but nobody was told.
+    After,
+    /// It was written, but not synced.
+    Between,
+}
+
+/// What a store is made of: the model in this file, or [`super::real`].
+pub(super) trait Engine: std::fmt::Debug {
+    /// One group commit. Gives one answer for each change.
+    fn commit(&mut self, group: Vec<Change>, full: bool, now: Duration, history: &mut History) -> Vec<Done>;
+    /// Loses what is not durable, and starts again.
+    fn crash(&mut self, group: Vec<Change>, crash: Crash, now: Duration, history: &mut History);
+    fn outbox(&self, peer: usize, after: u64, limit: usize) -> Vec<(Entry, u64)>;
+}
+
+/// The model of a disk.
+#[derive(Debug, Default)]
+pub(super) struct Disk {
+    next_seq: u64,
+    numbers: HashMap<Lane, u64>,
+    outbox: HashMap<usize, BTreeMap<u64, Entry>>,
+    lanes_in: HashMap<Lane, u64>,
+    seen: HashSet<u64>,
+    mailboxes: HashMap<usize, Vec<u64>>,
 }
 
 #[derive(Debug)]
@@ -68,45 +101,60 @@ pub(super) enum Done {
     Nothing,
 }
 
-/// One node's store.
+/// One node's store: changes wait in line, and are committed together.
 #[derive(Debug)]
 pub(super) struct Store<T> {
-    pub(super) disk: Disk,
-    queue: VecDeque<(T, Change)>,
+    engine: Box<dyn Engine>,
+    pub(super) history: History,
+    queue: Vec<(T, Change)>,
     pub(super) full: bool,
 }
 
-impl<T> Default for Store<T> {
-    fn default() -> Self {
-        Self { disk: Disk::default(), queue: VecDeque::new(), full: false }
-    }
-}
-
 impl<T> Store<T> {
+    pub(super) fn on(engine: Box<dyn Engine>) -> Self {
+        Self { engine, history: History::default(), queue: Vec::new(), full: false }
+    }
+
     pub(super) fn enqueue(&mut self, tag: T, change: Change) {
-        self.queue.push_back((tag, change));
+        self.queue.push((tag, change));
     }
 
     /// One group commit of everything enqueued so far.
     pub(super) fn commit(&mut self, now: Duration) -> Vec<(T, Done)> {
-        let group = std::mem::take(&mut self.queue);
-        group.into_iter().map(|(tag, change)| (tag, self.disk.apply(change, self.full, now))).collect()
+        let (tags, group): (Vec<T>, Vec<Change>) = std::mem::take(&mut self.queue).into_iter().unzip();
+        let done = self.engine.commit(group, self.full, now, &mut self.history);
+        assert_eq!(tags.len(), done.len());
+        tags.into_iter().zip(done).collect()
     }
 
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// Power fails: what was under way is forgotten, or had just become durable without anybody being told.
-    pub(super) fn crash(&mut self, just_made_it: bool, now: Duration) {
-        if just_made_it {
-            self.commit(now);
-        }
-        self.queue.clear();
+    pub(super) fn crash(&mut self, crash: Crash, now: Duration) {
+        let group = std::mem::take(&mut self.queue).into_iter().map(|(_, change)| change).collect();
+        self.engine.crash(group, crash, now, &mut self.history);
     }
 
+    /// Entries and the floors of their lanes.
     pub(super) fn outbox(&self, peer: usize, after: u64, limit: usize) -> Vec<(Entry, u64)> {
-        let Some(outbox) = self.disk.outbox.get(&peer) else { return Vec::new() };
+        self.engine.outbox(peer, after, limit)
+    }
+}
+
+impl Engine for Disk {
+    fn commit(&mut self, group: Vec<Change>, full: bool, now: Duration, history: &mut History) -> Vec<Done> {
+        group.into_iter().map(|change| self.apply(change, full, now, history)).collect()
+    }
+
+    fn crash(&mut self, group: Vec<Change>, crash: Crash, now: Duration, history: &mut History) {
+        if crash == Crash::After {
+            self.commit(group, false, now, history);
+        }
+    }
+
+    fn outbox(&self, peer: usize, after: u64, limit: usize) -> Vec<(Entry, u64)> {
+        let Some(outbox) = self.outbox.get(&peer) else { return Vec::new() };
         let floor = |lane: &Lane| {
             outbox.values().filter(|entry| entry.letter.lane == *lane).map(|entry| entry.number).min()
         };
@@ -116,27 +164,32 @@ impl<T> Store<T> {
 }
 
 impl Disk {
-    fn apply(&mut self, change: Change, full: bool, now: Duration) -> Done {
+    fn apply(&mut self, change: Change, full: bool, now: Duration, history: &mut History) -> Done {
         match change {
             Change::Accept(letter) => self.accept(letter),
-            Change::Receive { letter, stamp } => Done::Received(self.receive(letter, stamp, full, now)),
+            Change::Receive { letter, stamp } => {
+                Done::Received(self.receive(letter, stamp, full, now, history))
+            }
             Change::Settle { peer, settled } => {
                 for (seq, end) in &settled {
                     let gone = self.outbox.entry(peer).or_default().remove(seq);
                     let Some(entry) = gone else { continue };
-                    let ids = if *end == Settled::Delivered { &mut self.reported } else { &mut self.failed };
+                    let ids =
+                        if *end == Settled::Delivered { &mut history.reported } else { &mut history.failed };
                     ids.insert(entry.letter.id);
                 }
                 Done::Settled { peer, settled }
             }
             Change::Empty { agent } => {
-                self.mailboxes.remove(&agent);
+                for id in self.mailboxes.remove(&agent).unwrap_or_default() {
+                    assert!(history.read.insert(id), "{id} was read twice");
+                }
                 Done::Nothing
             }
             Change::Expire => {
                 for outbox in self.outbox.values_mut() {
                     let old = outbox.extract_if(.., |_, entry| entry.letter.expires_at <= now);
-                    self.failed.extend(old.map(|(_, entry)| entry.letter.id));
+                    history.failed.extend(old.map(|(_, entry)| entry.letter.id));
                 }
                 Done::Nothing
             }
@@ -152,7 +205,14 @@ impl Disk {
         Done::Accepted { to, id }
     }
 
-    fn receive(&mut self, letter: Letter, stamp: LaneStamp, full: bool, now: Duration) -> Outcome {
+    fn receive(
+        &mut self,
+        letter: Letter,
+        stamp: LaneStamp,
+        full: bool,
+        now: Duration,
+        history: &mut History,
+    ) -> Outcome {
         if letter.poison {
             return Outcome::Refused { code: "signature_invalid".into() };
         }
@@ -168,17 +228,18 @@ impl Disk {
             return Outcome::Later(LaterReason::DiskFull);
         }
         let mailbox = self.mailboxes.entry(letter.lane.1.1).or_default();
-        if *mailbox >= MAILBOX {
+        if mailbox.len() >= MAILBOX {
             return Outcome::Later(LaterReason::MailboxFull);
         }
-        *mailbox += 1;
+        mailbox.push(letter.id);
         if stamp.number == expected {
             self.lanes_in.insert(letter.lane, stamp.number);
         }
         self.seen.insert(letter.id);
-        self.delivered.push((letter.lane, stamp.number, letter.id, now));
+        history.delivered.push((letter.lane, stamp.number, letter.id, now));
         Outcome::Committed
     }
 }
 
-const MAILBOX: usize = 30;
+/// Unread mail that a mailbox holds.
+pub(super) const MAILBOX: usize = 30;

@@ -1,7 +1,7 @@
 //! The network, the clock, the agents and the trouble of a simulation.
 
 use super::node::{Node, Tag};
-use super::store::{Change, Done, Letter};
+use super::store::{Change, Crash, Disk, Done, Engine, Letter};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::cmp::Reverse;
@@ -97,10 +97,19 @@ pub(super) struct World {
     pub(super) letters: HashMap<u64, Letter>,
     pub(super) sent_at: HashMap<u64, Duration>,
     neglected: HashSet<(usize, usize)>,
+    /// Pairs that cannot connect before a time.
+    apart: HashMap<(usize, usize), Duration>,
 }
 
 impl World {
+    /// On the model of the store.
     pub(super) fn new(seed: u64, nodes: usize, faults: Faults) -> Self {
+        Self::on(seed, faults, (0..nodes).map(|_| Box::<Disk>::default() as Box<dyn Engine>).collect())
+    }
+
+    /// One node on each of `engines`.
+    pub(super) fn on(seed: u64, faults: Faults, engines: Vec<Box<dyn Engine>>) -> Self {
+        let nodes = engines.len();
         let mut world = Self {
             random: StdRng::seed_from_u64(seed),
             faults,
@@ -108,13 +117,14 @@ impl World {
             now: Duration::ZERO,
             events: BinaryHeap::new(),
             count: 0,
-            nodes: (0..nodes).map(|_| Node { up: true, ..Node::default() }).collect(),
+            nodes: engines.into_iter().map(Node::on).collect(),
             boots: vec![0; nodes],
             connections: HashMap::new(),
             current: HashMap::new(),
             letters: HashMap::new(),
             sent_at: HashMap::new(),
             neglected: HashSet::new(),
+            apart: HashMap::new(),
         };
         for a in 0..nodes {
             for b in a + 1..nodes {
@@ -131,6 +141,13 @@ impl World {
         self.neglected.insert((node, agent));
     }
 
+    /// Nodes `a` and `b` cannot reach each other until `end`, from now on.
+    pub(super) fn part(&mut self, a: usize, b: usize, end: Duration) {
+        self.apart.insert((a, b), end);
+        self.cut(a, b);
+        self.after(end - self.now, Event::Connect { a, b });
+    }
+
     /// Agents send and trouble strikes for `busy`; then everything heals and is given `calm` to come to rest.
     pub(super) fn run(&mut self, busy: Duration, calm: Duration) {
         self.until(busy);
@@ -141,7 +158,7 @@ impl World {
         self.until(busy + calm);
     }
 
-    fn until(&mut self, end: Duration) {
+    pub(super) fn until(&mut self, end: Duration) {
         while let Some(Reverse((at, _, _))) = self.events.peek() {
             if *at > end {
                 break;
@@ -356,7 +373,8 @@ impl World {
     }
 
     fn connect(&mut self, a: usize, b: usize) {
-        if !self.nodes[a].up || !self.nodes[b].up || self.current.contains_key(&(a, b)) {
+        let apart = self.apart.get(&(a, b)).is_some_and(|end| *end > self.now);
+        if apart || !self.nodes[a].up || !self.nodes[b].up || self.current.contains_key(&(a, b)) {
             return;
         }
         self.count += 1;
@@ -382,9 +400,9 @@ impl World {
     }
 
     fn crash(&mut self, node: usize) {
-        let just_made_it = self.random.random_bool(0.5);
+        let crash = [Crash::Before, Crash::Between, Crash::After][self.random.random_range(0..3)];
         let now = self.now;
-        self.nodes[node].crash(just_made_it, now);
+        self.nodes[node].crash(crash, now);
         self.boots[node] += 1;
         for other in 0..self.nodes.len() {
             self.cut(node.min(other), node.max(other));
@@ -402,4 +420,5 @@ impl World {
     }
 }
 
-const AGENTS: usize = 3;
+/// On each node.
+pub(super) const AGENTS: usize = 3;

@@ -23,7 +23,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         anyhow::bail!("another TLS provider is already installed");
     }
     let is_node = matches!(&cli.command, Command::Up(up) if !up.detach);
-    log_to_stderr(if is_node { "info" } else { "error" })?;
+    // What a command has to say it says itself; sled complains on its own about what we report better.
+    log_to_stderr(if is_node { "info" } else { "error,sled=off" })?;
     runtime(is_node)?.block_on(amesh::cli::run(cli))
 }
 

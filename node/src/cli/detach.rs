@@ -34,20 +34,28 @@ pub(super) async fn start(ctx: &Context) -> anyhow::Result<()> {
     }
     disk::make_dir(&data_dir).map_err(Trouble::from)?;
     let log = data_dir.join("amesh.log");
+    let begun = put_aside_if_long(&log)?;
     let mut child = spawn(&log)?;
     let Some(out) = child.stdout.take() else { anyhow::bail!("the node's output cannot be read") };
     let mut lines = BufReader::new(out).lines();
     match tokio::time::timeout(STARTING, lines.next_line()).await {
         Ok(Ok(Some(ready))) => ctx.out.line(&ready),
-        Ok(_) => Err(did_not_start(ctx, &log, "it ended").into()),
-        Err(_) => Err(did_not_start(ctx, &log, "it is still starting").into()),
+        Ok(_) => Err(did_not_start(ctx, &log, begun, "the node did not start").into()),
+        Err(_) => Err(did_not_start(ctx, &log, begun, "the node is still starting").into()),
     }
 }
 
-fn spawn(log: &Path) -> anyhow::Result<Child> {
-    if std::fs::metadata(log).is_ok_and(|meta| meta.len() > LONG_LOG) {
-        std::fs::rename(log, log.with_extension("log.1"))?;
+/// Where the log of this start will begin.
+fn put_aside_if_long(log: &Path) -> std::io::Result<u64> {
+    let length = std::fs::metadata(log).map_or(0, |meta| meta.len());
+    if length <= LONG_LOG {
+        return Ok(length);
     }
+    std::fs::rename(log, log.with_extension("log.1"))?;
+    Ok(0)
+}
+
+fn spawn(log: &Path) -> anyhow::Result<Child> {
     let log = File::options().create(true).append(true).mode(disk::PRIVATE).open(log)?;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(in_background(std::env::args_os().skip(1)));
@@ -62,16 +70,30 @@ fn in_background(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
     words
 }
 
-fn did_not_start(ctx: &Context, log: &Path, what: &str) -> Trouble {
-    let said = logs::tail(log, SHOWN).map(|(text, _)| text).unwrap_or_default();
-    Trouble::new("not_started", format!("the node is not ready: {what}"))
-        .because(format!("{} ends with\n{said}", log.display()))
-        .mend(ctx.command("doctor"))
+fn did_not_start(ctx: &Context, log: &Path, begun: u64, what: &str) -> Trouble {
+    let said = logs::since(log, begun).map(|(text, _)| text).unwrap_or_default();
+    let skip = said.lines().count().saturating_sub(SHOWN);
+    let said = said.lines().skip(skip).collect::<Vec<_>>().join("\n");
+    let trouble = Trouble::new("not_started", what);
+    let trouble = if said.is_empty() { trouble } else { trouble.because(format!("it said\n{said}")) };
+    trouble.mend(ctx.command("doctor"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_this_starts_words_are_given_as_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("amesh.log");
+        std::fs::write(&log, "long ago\n").unwrap();
+        let begun = put_aside_if_long(&log).unwrap();
+        std::fs::write(&log, "long ago\nport taken\n").unwrap();
+        let ctx = Context::new(crate::cli::args::Global::default());
+        let why = did_not_start(&ctx, &log, begun, "x").why.unwrap();
+        assert_eq!(why, "it said\nport taken");
+    }
 
     #[test]
     fn the_background_command_is_the_same_without_detaching() {

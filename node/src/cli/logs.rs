@@ -33,7 +33,7 @@ pub(super) async fn logs(ctx: &Context, args: &LogsArgs) -> anyhow::Result<()> {
 }
 
 /// The last `lines` lines, and where the file ended.
-pub(super) fn tail(path: &Path, lines: usize) -> std::io::Result<(String, u64)> {
+fn tail(path: &Path, lines: usize) -> std::io::Result<(String, u64)> {
     let mut file = File::open(path)?;
     let end = file.metadata()?.len();
     let text = read_from(&mut file, end.saturating_sub(TAIL))?;
@@ -43,7 +43,7 @@ pub(super) fn tail(path: &Path, lines: usize) -> std::io::Result<(String, u64)> 
 }
 
 /// What was added after `read_to`; everything, when the file was begun anew.
-fn since(path: &Path, read_to: u64) -> std::io::Result<(String, u64)> {
+pub(super) fn since(path: &Path, read_to: u64) -> std::io::Result<(String, u64)> {
     let mut file = File::open(path)?;
     let end = file.metadata()?.len();
     let start = if end < read_to { 0 } else { read_to };

@@ -7,7 +7,7 @@ use amesh_tests::mesh::Mesh;
 use amesh_tests::node::Node;
 use amesh_tests::wait::wait_until;
 use anyhow::Result;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Two hosts in one mesh, an agent on each that has heard of the other.
 async fn two_friends(lan: &Lan) -> Result<(Mesh, TestAgent, TestAgent)> {
@@ -27,10 +27,13 @@ async fn five_hundred(from: &TestAgent, to: &TestAgent) -> Ledger {
     ledger
 }
 
-/// Waits for all of it and judges; says how long the first took after `healed`.
+/// Waits for all of it and judges; says how long the first took after `healed`. The promise is 2 s, which
+/// `amesh-join-time` measures on a quiet machine; a busy one is given more, but never the pause of an idle back-off.
 async fn all_arrive(story: &str, mut ledger: Ledger, to: &TestAgent, healed: Instant) -> Result<()> {
     wait_until("the first letter", || async { Ok(!to.pending().await?.is_empty()) }).await?;
-    println!("{story}: the first letter {} ms after the path was back", healed.elapsed().as_millis());
+    let first = healed.elapsed();
+    println!("{story}: the first letter {} ms after the path was back", first.as_millis());
+    assert!(first <= FIRST_WITHIN, "{story}: the first letter only after {first:?}");
     ledger.collect_all(to).await?;
     println!("{story}: the last letter {} ms after the path was back", healed.elapsed().as_millis());
     let counts = ledger.judge(story)?;
@@ -105,7 +108,7 @@ fn mail_outlives_a_restart_of_the_sending_node() -> Result<()> {
 #[test]
 fn a_tenth_of_all_packets_lost_delays_mail() -> Result<()> {
     lab::play(&["ann", "bob"], |lan| async move {
-        let (_mesh, ann, bob) = two_friends(&lan).await?;
+        let (mesh, ann, bob) = two_friends(&lan).await?;
         for host in lan.hosts() {
             host.lose_a_tenth()?;
         }
@@ -113,7 +116,11 @@ fn a_tenth_of_all_packets_lost_delays_mail() -> Result<()> {
         ledger.send_many(500, &ann, &bob).await;
         ledger.collect_all(&bob).await?;
         assert_eq!(ledger.judge("one packet in ten lost")?.arrived, 500);
-        Ok(())
+        lan.host("bob")?.pull_cable()?;
+        unlinked(&mesh[0], "bob").await?;
+        let ledger = five_hundred(&ann, &bob).await;
+        lan.host("bob")?.plug_cable()?;
+        all_arrive("cable, one packet in ten lost", ledger, &bob, Instant::now()).await
     })
 }
 
@@ -128,3 +135,6 @@ fn a_suspended_node_delays_mail() -> Result<()> {
         all_arrive("suspended", ledger, &bob, Instant::now()).await
     })
 }
+
+/// DESIGN §1.7 promises 15 s where a path heals without any sign.
+const FIRST_WITHIN: Duration = Duration::from_secs(15);

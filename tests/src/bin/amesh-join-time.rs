@@ -68,7 +68,7 @@ impl Friends {
         let known = || async { Ok(ann.send(&bob.address, "hello").await.is_ok()) };
         wait_until("bob's name at ann's node", known).await?;
         let friends = Self { lan, mesh, ann, bob };
-        friends.first_letter().await?;
+        friends.rest(1).await?;
         Ok(friends)
     }
 

@@ -35,6 +35,7 @@ impl Seeds {
 
 /// Dials what is due until cancelled.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    let own = shared.identity.node_id();
     let mut seeds: BTreeMap<SocketAddr, Seed> = BTreeMap::new();
     loop {
         let wanted = wanted(&shared);
@@ -44,14 +45,19 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             let seed = seeds
                 .entry(address)
                 .or_insert_with(|| Seed { backoff: Backoff::new(Kind::Peer, PACE), node: None });
-            let linked = seed.node.is_some_and(|node| shared.is_linked(&node));
-            if !linked && seed.backoff.is_due(now, false) {
+            // One list of seeds may serve every machine, this one included.
+            let met = seed.node.is_some_and(|node| node == own || shared.is_linked(&node));
+            if !met && seed.backoff.is_due(now, false) {
                 seed.backoff.failed(now, rand::random());
                 seed.node = knock(&shared, address).await.or(seed.node);
             }
         }
         if tokio::time::timeout(LOOK, shared.seeds.poked.notified()).await.is_ok() {
-            seeds.values_mut().for_each(|seed| seed.backoff.sign_of_life());
+            for seed in seeds.values_mut() {
+                seed.backoff.sign_of_life();
+                // This machine's addresses may have become another's.
+                seed.node = seed.node.filter(|node| *node != own);
+            }
         }
     }
 }

@@ -97,7 +97,8 @@ impl Config {
         // AMESH_LOG, AMESH_AGENT and others are not settings of the node: only known names are taken.
         let known = |key: &figment::value::UncasedStr| {
             let first = key.as_str().split("__").next().unwrap_or_default().to_ascii_lowercase();
-            SETTINGS.contains(&first.as_str())
+            // Lists are read with the flags, which split them at commas: AMESH_API, AMESH_PEERS.
+            SETTINGS.contains(&first.as_str()) && !["api", "peers"].contains(&first.as_str())
         };
         figment
             .merge(Env::prefixed("AMESH_").filter(known).split("__"))

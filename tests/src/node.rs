@@ -59,10 +59,8 @@ impl Node {
     }
 
     /// Records the system calls of the next start into `record` (see [`crate::power`]).
-    #[must_use]
-    pub fn recorded(mut self, record: &Path) -> Self {
+    pub fn record(&mut self, record: &Path) {
         self.record = Some(record.to_path_buf());
-        self
     }
 
     /// Starts the node and waits until it is ready.

@@ -2,17 +2,23 @@
 //! again on any disk that a cut may have left.
 
 use amesh_tests::agent::{Letter, TestAgent};
+use amesh_tests::lab::skip;
 use amesh_tests::mesh::Mesh;
 use amesh_tests::node::Node;
 use amesh_tests::power::{
-    Call, Disk, Event, Loss, acknowledged_too_early, answered, link_acknowledged, missing_after, parse,
+    Call, Disk, Event, Loss, acknowledged_too_early, answered, is_complete, link_acknowledged, missing_after,
+    parse, possible,
 };
+use amesh_tests::wait::wait_for;
 use anyhow::{Context, Result, ensure};
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+/// Which ids a call acknowledges.
+type Acknowledges = fn(&Call) -> Vec<String>;
 
 /// A node's record: where its files were, and what it did.
 struct Recording {
@@ -20,90 +26,153 @@ struct Recording {
     events: Vec<Event>,
 }
 
-#[tokio::test]
-async fn nothing_answered_is_lost_when_the_power_goes() -> Result<()> {
+#[test]
+fn nothing_answered_is_lost_when_the_power_goes() -> Result<()> {
     let scratch = tempfile::tempdir()?;
-    let (near, far) = record_traffic(scratch.path()).await?;
+    let Some([near, far]) = recorded(scratch.path(), 60)? else { return Ok(()) };
     for (door, recording, acknowledges, least) in [
-        ("route and WebSocket", &near, answered as fn(&Call) -> Vec<String>, 3 * PER_DOOR),
-        ("link", &far, link_acknowledged as fn(&Call) -> Vec<String>, PER_DOOR),
+        ("route and WebSocket", &near, answered as Acknowledges, 360),
+        ("link", &far, link_acknowledged as Acknowledges, 120),
     ] {
         let (checked, early) = acknowledged_too_early(&recording.root, &recording.events, acknowledges);
         println!("{door}: {checked} answers, {} of them before their sync", early.len());
         ensure!(checked >= least, "only {checked} answers were seen at {door}");
         ensure!(early.is_empty(), "{door}: {early:?}");
-        let (cuts, missing) = cut_everywhere(recording, acknowledges, scratch.path())?;
+        let (cuts, missing) = cut_everywhere(recording, acknowledges, 104, scratch.path())?;
         println!("{door}: {cuts} cuts, {} answered messages missing", missing.len());
-        ensure!(missing.is_empty(), "{door}: {missing:?}");
+        ensure!(cuts >= 100 && missing.is_empty(), "{door}, {cuts} cuts: {missing:?}");
     }
     Ok(())
 }
 
-#[tokio::test]
-async fn a_build_without_the_sync_is_caught() -> Result<()> {
+#[test]
+fn a_build_without_the_sync_is_caught() -> Result<()> {
     let scratch = tempfile::tempdir()?;
-    let (mut near, _) = record_traffic(scratch.path()).await?;
-    near.events.retain(|event| !matches!(event.call, Call::Sync { .. }));
+    let Some([mut near, _]) = recorded(scratch.path(), 10)? else { return Ok(()) };
+    // The journal's syncs are what a build without `sync_data` would not do; names are still synced.
+    let is_data = |path: &Path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("journal-") || name == "db")
+    };
+    near.events.retain(|event| !matches!(&event.call, Call::Sync { path } if is_data(path)));
     let (checked, early) = acknowledged_too_early(&near.root, &near.events, answered);
-    println!("without syncs: {} of {checked} answers came too early", early.len());
-    ensure!(early.len() == checked);
+    let lost = match cut_everywhere(&near, answered, 12, scratch.path()) {
+        Ok((_, missing)) => format!("{} messages", missing.len()),
+        Err(error) => format!("the store: {:#}", error.root_cause()),
+    };
+    println!("without syncs: {} of {checked} answers came too early; lost: {lost}", early.len());
+    ensure!(early.len() == checked && lost != "0 messages");
     Ok(())
 }
 
-/// Mail through every door: to a mailbox here, over the WebSocket, to another node; small, and with bodies large enough
-/// for a blob file.
-async fn record_traffic(scratch: &Path) -> Result<(Recording, Recording)> {
-    let records = [scratch.join("near.strace"), scratch.join("far.strace")];
-    let recorded = |host, record| {
-        anyhow::Ok(Node::on_loopback(host)?.recorded(record).with(&["--config", &config(scratch)?]))
-    };
-    let nodes = vec![recorded("near", &records[0])?, recorded("far", &records[1])?];
+/// Records two nodes with mail through every door, `half` messages through each before both die and are started again,
+/// and as many after. Nothing where that cannot be recorded.
+fn recorded(scratch: &Path, half: usize) -> Result<Option<[Recording; 2]>> {
+    if let Err(why) = possible() {
+        skip(&why)?;
+        return Ok(None);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(record_traffic(scratch, half)).map(Some)
+}
+
+async fn record_traffic(scratch: &Path, half: usize) -> Result<[Recording; 2]> {
+    let settings = settings(scratch)?;
+    let mut nodes = Vec::new();
+    for host in ["near", "far"] {
+        let mut node = Node::on_loopback(host)?.with(&["--config", &settings]);
+        node.record(&record_of(scratch, host, 0));
+        nodes.push(node);
+    }
     let mut mesh = Mesh::of(nodes).await?;
-    let (sender, here) = (mesh[0].agent("sender").await?, mesh[0].agent("here").await?);
+    let [sender, here] = [mesh[0].agent("sender").await?, mesh[0].agent("here").await?];
     let there = mesh[1].agent("there").await?;
-    send(&sender, &here, PER_DOOR).await?;
-    send_by_socket(&sender, &here, PER_DOOR).await?;
-    amesh_tests::wait::wait_for("the roster", || async {
+    let mut recordings = mesh.0.iter().map(|node| Recording { root: node.data_dir(), events: Vec::new() });
+    let mut recordings = [recordings.next(), recordings.next()].map(Option::unwrap_or_default);
+    for run in 0..2 {
+        send_through_every_door(&sender, &here, &there, run, half).await?;
+        let pids = [mesh[0].pid()?, mesh[1].pid()?];
+        for (node, (pid, recording)) in mesh.0.iter_mut().zip(pids.into_iter().zip(&mut recordings)) {
+            node.kill()?;
+            recording.take_over(&record_of(scratch, &node.host, run), pid).await?;
+            node.record(&record_of(scratch, &node.host, run + 1));
+        }
+        if run == 0 {
+            mesh[0].start().await?;
+            mesh[1].start().await?;
+            mesh.linked().await?;
+        }
+    }
+    Ok(recordings)
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Self { root: PathBuf::from("/nowhere"), events: Vec::new() }
+    }
+}
+
+impl Recording {
+    /// Appends what a process did until its end.
+    async fn take_over(&mut self, record: &Path, pid: u32) -> Result<()> {
+        let text = wait_for("the end of a record", || async {
+            let text = String::from_utf8_lossy(&std::fs::read(record)?).into_owned();
+            Ok(is_complete(&text, pid).then_some(text))
+        })
+        .await?;
+        let before = self.events.last().map_or(0, |event| event.ended + 1);
+        let shifted = |event: Event| Event { began: event.began + before, ended: event.ended + before, ..event };
+        self.events.extend(parse(&text).into_iter().map(shifted));
+        Ok(())
+    }
+}
+
+fn record_of(scratch: &Path, host: &str, run: usize) -> PathBuf {
+    scratch.join(format!("{host}-{run}.strace"))
+}
+
+/// The link says in the log which messages it is about to acknowledge: QUIC hides it from the record.
+fn settings(scratch: &Path) -> Result<String> {
+    let path = scratch.join("power.toml");
+    std::fs::write(&path, "[mesh_link]\nlog_verdicts = true\n")?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+/// To a mailbox here, over the WebSocket, to another node; small, and with bodies large enough for a blob file.
+async fn send_through_every_door(
+    sender: &TestAgent,
+    here: &TestAgent,
+    there: &TestAgent,
+    run: usize,
+    count: usize,
+) -> Result<()> {
+    send(sender, here, run, count).await?;
+    send_by_socket(sender, here, run, count).await?;
+    wait_for("the roster", || async {
         let found = sender.get(&format!("/v1/agents/resolve/{}", there.address)).await?;
         Ok((found.status == 200).then_some(()))
     })
     .await?;
-    send(&sender, &there, PER_DOOR).await?;
-    amesh_tests::wait::wait_for("all mail at the far node", || async {
-        Ok((there.get("/v1/messages/pending?limit=1").await?.ok()?["remaining"] == PER_DOOR - 1)
-            .then_some(()))
+    send(sender, there, run, count).await?;
+    wait_for("all mail at the far node", || async {
+        let listed = there.get("/v1/messages/pending?limit=1").await?.ok()?;
+        Ok((listed["remaining"] == (run + 1) * count - 1).then_some(()))
     })
-    .await?;
-    let mut recordings = Vec::new();
-    for (node, record) in mesh.0.iter_mut().zip(records) {
-        node.stop().await?;
-        let events = parse(&String::from_utf8_lossy(&std::fs::read(record)?));
-        recordings.push(Recording { root: node.data_dir(), events });
-    }
-    let far = recordings.pop().context("two recordings")?;
-    Ok((recordings.pop().context("two recordings")?, far))
+    .await
 }
 
-/// The link says in the log which messages it is about to acknowledge: QUIC hides it from the record.
-fn config(scratch: &Path) -> Result<String> {
-    let path = scratch.join("power.toml");
-    std::fs::write(&path, "[mesh_link]\nshare_loopback = true\nlog_verdicts = true\n")?;
-    Ok(path.to_string_lossy().into_owned())
-}
-
-fn letter(to: &TestAgent, number: usize) -> Letter {
-    let length = if number % 10 == 9 { 60_000 } else { 900 };
-    Letter::new(&to.address, &format!("number {number}"), &"x".repeat(length))
+fn letter(to: &TestAgent, run: usize, number: usize) -> Letter {
+    let length = [900, 900, 900, 30_000, 60_000][number % 5];
+    Letter::new(&to.address, &format!("number {run}.{number}"), &"x".repeat(length + number))
 }
 
 /// From eight callers at once, so that groups form.
-async fn send(from: &TestAgent, to: &TestAgent, count: usize) -> Result<()> {
+async fn send(from: &TestAgent, to: &TestAgent, run: usize, count: usize) -> Result<()> {
     let mut callers = tokio::task::JoinSet::new();
     for caller in 0..8 {
         let (from, to) = (from.clone(), to.clone());
         callers.spawn(async move {
             for number in (caller..count).step_by(8) {
-                from.route(&letter(&to, number)).await?.ok()?;
+                from.route(&letter(&to, run, number)).await?.ok()?;
             }
             anyhow::Ok(())
         });
@@ -114,47 +183,64 @@ async fn send(from: &TestAgent, to: &TestAgent, count: usize) -> Result<()> {
     Ok(())
 }
 
-async fn send_by_socket(from: &TestAgent, to: &TestAgent, count: usize) -> Result<()> {
+async fn send_by_socket(from: &TestAgent, to: &TestAgent, run: usize, count: usize) -> Result<()> {
     let mut socket = from.connect().await?;
     for number in 0..count {
-        socket.say(&json!({"type": "route", "data": from.signed(&letter(to, number))})).await?;
+        socket.say(&json!({"type": "route", "data": from.signed(&letter(to, run, number))})).await?;
         socket.expect("route.result").await?;
     }
     Ok(())
 }
 
-/// Cuts the power at points all over the record and looks, on each disk that is left, for what was answered before.
+/// Cuts the power at points all over the record, every second of them right behind an answer, and looks, on each disk
+/// that is left, for what was answered before.
 fn cut_everywhere(
     recording: &Recording,
-    acknowledges: fn(&Call) -> Vec<String>,
+    acknowledges: Acknowledges,
+    cuts: usize,
     scratch: &Path,
 ) -> Result<(usize, Vec<String>)> {
-    let seed =
-        std::env::var("AMESH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    let seed = std::env::var("AMESH_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(rand::random);
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
+    let at = cut_points(recording, acknowledges, cuts, &mut random);
     let mut disk = Disk::new(&recording.root);
-    let mut answered = BTreeSet::new();
-    let mut missing = Vec::new();
-    let begin = recording.events.iter().position(|event| !acknowledges(&event.call).is_empty()).unwrap_or(0);
-    let every = ((recording.events.len() - begin) / CUTS).max(1);
-    let mut cuts = 0;
-    for (at, event) in recording.events.iter().enumerate() {
+    let (mut answered, mut missing) = (BTreeSet::new(), Vec::new());
+    let mut cut = 0;
+    for (number, event) in recording.events.iter().enumerate() {
         answered.extend(acknowledges(&event.call));
         disk.apply(event);
-        if at < begin || (at - begin) % every != 0 {
+        if !at.contains(&number) {
             continue;
         }
-        let loss = [Loss::Everything, Loss::Pieces(0.5), Loss::Pieces(0.1), Loss::Nothing][cuts % 4];
-        cuts += 1;
+        let loss = [Loss::Everything, Loss::Pieces(0.5), Loss::Pieces(0.1), Loss::Nothing][cut % 4];
+        cut += 1;
         let left = tempfile::tempdir_in(scratch)?;
         disk.after_power_loss(left.path(), loss, &mut random)?;
         let lost = missing_after(&left.path().join("store"), &answered)
-            .with_context(|| format!("cut {cuts} at event {at}, {loss:?}, seed {seed}"))?;
-        missing.extend(lost.into_iter().map(|id| format!("{id} after event {at}, {loss:?}")));
+            .with_context(|| format!("not synced: {}", disk.unsynced()))
+            .with_context(|| format!("cut {cut} at event {number}, {loss:?}, seed {seed}"))?;
+        missing.extend(lost.into_iter().map(|id| format!("{id} after event {number}, {loss:?}")));
     }
-    Ok((cuts, missing))
+    Ok((cut, missing))
 }
 
-const PER_DOOR: usize = 120;
-const CUTS: usize = 120;
+fn cut_points(
+    recording: &Recording,
+    acknowledges: Acknowledges,
+    cuts: usize,
+    random: &mut StdRng,
+) -> BTreeSet<usize> {
+    let events = &recording.events;
+    let answers: Vec<usize> =
+        (0..events.len()).filter(|at| !acknowledges(&events[*at].call).is_empty()).collect();
+    let Some(first) = answers.first().copied() else { return BTreeSet::new() };
+    let mut at = BTreeSet::new();
+    let most = (events.len() - first).min(cuts);
+    while at.len() < most {
+        at.insert(random.random_range(first..events.len()));
+        at.insert(answers[random.random_range(0..answers.len())]);
+    }
+    at
+}

@@ -28,6 +28,7 @@ impl SledState {
         let state = opened.unwrap_or_else(|_| Err(DiskError::Damaged("sled panicked".into())))?;
         if fresh {
             state.sync().map_err(|error| DiskError::Damaged(error.0))?;
+            sync_files(dir)?;
             sync_dir(dir)?;
             if let Some(parent) = dir.parent() {
                 sync_dir(parent)?;
@@ -109,6 +110,17 @@ impl Read for SledState {
         }
         Ok(())
     }
+}
+
+/// sled never syncs `conf`, its note of its own format, and refuses a store where that is torn.
+fn sync_files(dir: &Path) -> std::io::Result<()> {
+    for file in std::fs::read_dir(dir)? {
+        let path = file?.path();
+        if path.is_file() {
+            File::open(path)?.sync_all()?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the names in a directory durable.

@@ -40,6 +40,8 @@ struct File {
     durable: Vec<u8>,
     pending: Vec<Change>,
     length: u64,
+    /// Every id that was ever written to it.
+    ids: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -124,6 +126,36 @@ impl Disk {
             .any(|change| change.ids.iter().any(|held| held == id))
     }
 
+    /// Whether a file that holds `id` has, or had until just now, a name that no sync of its directory covers.
+    #[must_use]
+    pub fn has_unsynced_name(&self, id: &str) -> bool {
+        self.pending_names.iter().any(|change| match change.entry {
+            Some(Entry::File(number)) => self.files[number].ids.contains(id),
+            _ => false,
+        })
+    }
+
+    /// What no sync covers yet, for whoever has to understand a failure.
+    #[must_use]
+    pub fn unsynced(&self) -> String {
+        let shown = |path: &Path| path.strip_prefix(&self.root).unwrap_or(path).display().to_string();
+        let files = self.names.iter().filter_map(|(path, entry)| match entry {
+            Entry::File(number) if !self.files[*number].pending.is_empty() => {
+                let pending = &self.files[*number].pending;
+                let what = pending.iter().map(|change| match &change.what {
+                    What::Write { offset, data } => format!("{}@{offset}", data.len()),
+                    What::Truncate(length) => format!("cut@{length}"),
+                });
+                Some(format!("{} [{}]", shown(path), what.collect::<Vec<_>>().join(" ")))
+            }
+            _ => None,
+        });
+        let names = self.pending_names.iter().map(|change| {
+            format!("{} {}", if change.entry.is_some() { "+" } else { "-" }, shown(&change.path))
+        });
+        files.chain(names).collect::<Vec<_>>().join(", ")
+    }
+
     /// Writes what a machine would find after power loss now into `target`.
     ///
     /// # Errors
@@ -191,6 +223,7 @@ impl Disk {
                 Vec::new()
             }
         };
+        file.ids.extend(ids.iter().cloned());
         file.pending.push(Change { ended, ids, what });
     }
 

@@ -9,7 +9,7 @@ mod trace;
 pub use disk::{Disk, Loss};
 pub use order::{Violation, acknowledged_too_early, answered, link_acknowledged};
 pub use survey::missing_after;
-pub use trace::{Call, Event, parse, strace_command};
+pub use trace::{Call, Event, is_complete, parse, possible, strace_command};
 
 /// Every message id (`msg_<digits>_<hex>`) that occurs in `bytes`, without repeats.
 #[must_use]

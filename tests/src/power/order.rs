@@ -43,6 +43,8 @@ pub fn acknowledged_too_early(
                 "no copy was durable"
             } else if disk.has_unsynced(&id) {
                 "a write that holds it was not synced"
+            } else if disk.has_unsynced_name(&id) {
+                "the name of a file that holds it was not synced"
             } else {
                 continue;
             };
@@ -85,29 +87,33 @@ mod tests {
         acknowledged_too_early(Path::new("/d"), &events, answered).1
     }
 
-    fn story(synced: bool) -> Vec<Call> {
+    /// A message written, synced and acknowledged, `without` one of these calls.
+    fn story(without: Option<usize>) -> Vec<Call> {
         let db = || "/d/db".into();
         let mut calls = vec![
             Call::Open { path: db(), create: true, truncate: false, append: false },
             Call::Write { path: db(), offset: Some(0), data: b"..msg_1_ab..".to_vec() },
+            Call::Sync { path: "/d".into() },
             Call::Sync { path: db() },
             Call::Send { data: b"HTTP/1.1 200 OK\r\n\r\n{\"id\":\"msg_1_ab\"}".to_vec() },
         ];
-        if !synced {
-            calls.remove(2);
+        if let Some(missing) = without {
+            calls.remove(missing);
         }
         calls
     }
 
     #[test]
     fn an_answer_after_the_sync_is_fine() {
-        assert_eq!(run(story(true)), []);
+        assert_eq!(run(story(None)), []);
     }
 
     #[test]
-    fn an_answer_without_a_sync_is_caught() {
-        let caught = run(story(false));
-        assert_eq!(caught.len(), 1);
-        assert_eq!(caught[0].id, "msg_1_ab");
+    fn an_answer_without_a_sync_of_the_file_or_its_directory_is_caught() {
+        for missing in [2, 3] {
+            let caught = run(story(Some(missing)));
+            assert_eq!(caught.len(), 1, "without call {missing}");
+            assert_eq!(caught[0].id, "msg_1_ab");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Reads what `strace -f -y` wrote: the calls that change files or leave the machine, in order.
 
+use anyhow::{Context, Result, ensure};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -46,9 +47,29 @@ const CALLS: &str = "openat,creat,pwrite64,pwritev,write,writev,fsync,fdatasync,
 #[must_use]
 pub fn strace_command(program: &Path, record: &Path) -> Command {
     let mut command = Command::new("strace");
-    command.args(["-D", "-f", "-y", "-qq", "-s", "16777216", "-e", "signal=none", "-e"]);
+    command.args(["-D", "-f", "-y", "-q", "-s", "16777216", "-e", "signal=SIGKILL", "-e"]);
     command.arg(format!("trace={CALLS}")).arg("-o").arg(record).arg(program);
     command
+}
+
+/// Whether system calls can be recorded here.
+///
+/// # Errors
+/// Saying why not.
+pub fn possible() -> Result<()> {
+    let trial = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output();
+    let output = trial.context("strace is not installed")?;
+    ensure!(output.status.success(), "strace does not work: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// Whether the record of process `pid` is at its end. strace goes on writing after the process is gone.
+#[must_use]
+pub fn is_complete(record: &str, pid: u32) -> bool {
+    let pid = pid.to_string();
+    record.lines().rev().any(|line| {
+        line.split_once(' ').is_some_and(|(who, said)| who == pid && said.trim_start().starts_with("+++ "))
+    })
 }
 
 /// The successful calls of a record, in the order in which they ended.

@@ -120,7 +120,8 @@ impl Recording {
         })
         .await?;
         let before = self.events.last().map_or(0, |event| event.ended + 1);
-        let shifted = |event: Event| Event { began: event.began + before, ended: event.ended + before, ..event };
+        let shifted =
+            |event: Event| Event { began: event.began + before, ended: event.ended + before, ..event };
         self.events.extend(parse(&text).into_iter().map(shifted));
         Ok(())
     }

@@ -63,7 +63,7 @@ impl Blobs {
         if self.unsynced.get()
             && let Some(dir) = &self.dir
         {
-            sync_dir(dir).map_err(|error| EngineError(format!("syncing blobs: {error}")))?;
+            sync_dir(dir).map_err(|error| EngineError::Broken(format!("syncing blobs: {error}")))?;
             self.unsynced.set(false);
         }
         Ok(())

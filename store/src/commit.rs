@@ -26,6 +26,8 @@ pub(crate) enum Job {
     Backup(PathBuf, Reply<BackupReport>),
     /// Deletes bodies that no message names.
     Sweep(Reply<u64>),
+    /// Somebody could not read: is the engine still there?
+    Check,
     /// Everything before it is answered, then the writer ends.
     Close(Reply<()>),
 }
@@ -37,6 +39,8 @@ pub(crate) struct Writer {
     blobs: Blobs,
     room: Room,
     written: u64,
+    /// Closed while the engine was not open.
+    closed: bool,
 }
 
 /// What ended the gathering of a group.
@@ -49,7 +53,7 @@ enum Then {
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, queue: Receiver<Job>, counters: Counters, room: Room) -> Self {
         let blobs = Blobs::in_dir(shared.bodies.clone());
-        Self { shared, queue, counters, blobs, room, written: 0 }
+        Self { shared, queue, counters, blobs, room, written: 0, closed: false }
     }
 
     /// Runs until the store is closed or nobody has it any more.
@@ -58,9 +62,10 @@ impl Writer {
             let (changes, then) = self.gather(first);
             self.commit(changes);
             match then {
+                _ if self.closed => return,
                 Then::Wait => {}
                 Then::Barrier(job) => {
-                    if self.barrier(job) {
+                    if self.barrier(job) || self.closed {
                         return;
                     }
                 }
@@ -107,9 +112,13 @@ impl Writer {
         for answer in answers {
             answer(result.clone());
         }
-        if let Err(error) = result {
-            tracing::error!(%error, "the store failed; opening it again");
-            self.reopen();
+        match result {
+            Ok(()) => {}
+            Err(StoreError::DiskFull) => self.recount(),
+            Err(error) => {
+                tracing::error!(%error, "the store failed; opening it again");
+                self.reopen();
+            }
         }
     }
 
@@ -125,7 +134,7 @@ impl Writer {
             changes.into_iter().for_each(|change| change.refuse(error.clone()));
             return Err(error);
         };
-        let room = self.room.has(std::mem::take(&mut self.written));
+        let room = self.room.has(std::mem::take(&mut self.written), || engine.reusable());
         self.shared.has_room.store(room, Ordering::Relaxed);
         let txn = Txn::new(as_read(engine));
         let mut group = Group::new(txn, &mut self.counters, &shared.config, &self.blobs, &shared.tally, room);
@@ -151,6 +160,7 @@ impl Writer {
                 send(reply, report);
             }
             Job::Sweep(reply) => send(reply, shared.read(|read| self.blobs.sweep(read))),
+            Job::Check => self.check(),
             Job::Close(reply) => {
                 self.close_engine();
                 send(reply, Ok(()));
@@ -158,6 +168,27 @@ impl Writer {
             }
         }
         false
+    }
+
+    fn check(&mut self) {
+        let engine = self.shared.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let checked = engine.as_deref().map_or(Ok(()), Engine::check);
+        drop(engine);
+        if let Err(error) = checked {
+            tracing::error!(%error, "the store failed in the background; opening it again");
+            self.reopen();
+        }
+    }
+
+    /// Brings the counts back to what is committed, after a commit that was refused.
+    fn recount(&mut self) {
+        match load::recount(&self.shared) {
+            Ok(counters) => self.counters = counters,
+            Err(error) => {
+                tracing::error!(%error, "the store cannot be read; opening it again");
+                self.reopen();
+            }
+        }
     }
 
     fn close_engine(&self) {
@@ -187,6 +218,7 @@ impl Writer {
             match self.queue.recv_timeout(REOPEN_PAUSE) {
                 Ok(job) => {
                     if self.refuse(job) {
+                        self.closed = true;
                         return;
                     }
                 }
@@ -205,6 +237,7 @@ impl Writer {
             }
             Job::Backup(_, reply) => send(reply, Err(error)),
             Job::Sweep(reply) => send(reply, Err(error)),
+            Job::Check => {}
             Job::Close(reply) => {
                 send(reply, Ok(()));
                 return true;

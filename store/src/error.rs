@@ -62,6 +62,9 @@ pub enum StoreError {
     /// Too many changes are waiting; try again.
     #[error("the store has too many changes waiting")]
     Busy,
+    /// The disk has no room at all, not even for what makes room. Nothing was written; reads go on.
+    #[error("the disk is full")]
+    DiskFull,
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -90,7 +93,10 @@ pub enum StoreError {
 
 impl From<EngineError> for StoreError {
     fn from(error: EngineError) -> Self {
-        Self::Failed { reason: error.0 }
+        match error {
+            EngineError::Broken(reason) => Self::Failed { reason },
+            EngineError::Full => Self::DiskFull,
+        }
     }
 }
 

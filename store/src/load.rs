@@ -62,6 +62,13 @@ pub(crate) fn reopen(shared: &Shared) -> Result<Counters, StoreError> {
     started
 }
 
+/// Reads the counts again, as they are committed.
+pub(crate) fn recount(shared: &Shared) -> Result<Counters, StoreError> {
+    let (counters, tally) = shared.read(|read| Ok((Counters::read(read)?, count(read)?)))?;
+    *shared.tally.write().unwrap_or_else(PoisonError::into_inner) = tally;
+    Ok(counters)
+}
+
 /// Checks what can be checked without opening, touching nothing.
 fn look(dir: &Path) -> Result<Option<Mark>, OpenError> {
     let damaged = |reason: &str| OpenError::Damaged { dir: dir.to_owned(), reason: reason.to_owned() };

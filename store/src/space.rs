@@ -61,22 +61,28 @@ impl Room {
         Self { probe, min_free: min_free_mib << 20, asked: None, written: 0, has: true }
     }
 
-    /// Whether new mail may be taken, after `written` more bytes since the last question.
-    pub(crate) fn has(&mut self, written: u64) -> bool {
+    /// Whether new mail may be taken, after `written` more bytes since the last question. `reusable` tells how much
+    /// of what the store has already can be used again.
+    pub(crate) fn has(&mut self, written: u64, reusable: impl FnOnce() -> u64) -> bool {
         self.written += written;
         let fresh = self.asked.is_some_and(|asked| asked.elapsed() < REMEMBERED) && self.written < STEP;
         if !fresh {
-            self.ask();
+            self.ask(reusable());
         }
         self.has
     }
 
-    fn ask(&mut self) {
+    fn ask(&mut self, reusable: u64) {
         self.asked = Some(Instant::now());
         self.written = 0;
         let before = self.has;
         match (self.probe.0)() {
-            Ok(space) => self.has = space.available >= self.floor(space.total),
+            Ok(space) => {
+                let floor = self.floor(space.total);
+                let usable = space.available.saturating_add(reusable / 2);
+                // What is reused is written elsewhere first: some space must be really free.
+                self.has = usable >= floor && space.available >= floor / 2;
+            }
             // Not knowing is no reason to stop; a full disk then shows as a failed commit.
             Err(error) => tracing::warn!(%error, "cannot ask for free disk space"),
         }
@@ -101,10 +107,18 @@ mod tests {
     use super::{Room, Space, SpaceProbe};
 
     #[test]
+    fn space_that_the_store_can_reuse_counts_unless_nearly_nothing_is_free() {
+        for (available, reusable, room) in [(40, 50, true), (40, 40, false), (30, 500, false)] {
+            let probe = SpaceProbe::new(move || Ok(Space { available: available << 20, total: 1 << 40 }));
+            assert_eq!(Room::new(probe, 64).has(0, || reusable << 20), room, "{available} and {reusable}");
+        }
+    }
+
+    #[test]
     fn a_small_disk_keeps_a_quarter_free() {
         for (available, room) in [(13, true), (11, false)] {
             let probe = SpaceProbe::new(move || Ok(Space { available: available << 20, total: 48 << 20 }));
-            assert_eq!(Room::new(probe, 64).has(0), room);
+            assert_eq!(Room::new(probe, 64).has(0, || 0), room);
         }
     }
 }

@@ -73,6 +73,8 @@ pub(crate) struct Replayed {
     pub(crate) newest: u64,
     /// The number of the next record.
     pub(crate) next: u64,
+    /// Their length.
+    pub(crate) bytes: u64,
 }
 
 /// Reads every journal newer than `checkpoint`, in order. What follows the last whole record was never acknowledged;
@@ -103,6 +105,7 @@ impl Replayed {
             let writes = decode(payload).ok_or_else(|| damaged("a record of the journal is unreadable"))?;
             self.writes.extend(writes);
             self.next = header.number + 1;
+            self.bytes += header.length as u64;
             at += (HEADER + header.length).next_multiple_of(ALIGN);
         }
         // Only the last record can be torn: each is synced before the next is written.

@@ -22,18 +22,21 @@ pub(crate) struct Directory {
 impl Disk for Directory {
     fn open(&self) -> Result<Box<dyn Engine>, DiskError> {
         let base = SledState::open(&self.dir, self.cache_bytes)?;
-        let broken = |error: EngineError| DiskError::Damaged(error.0);
-        let checkpoint = base.checkpoint().map_err(broken)?;
+        let broken = |error: EngineError| DiskError::Damaged(error.to_string());
+        let (checkpoint, _) = base.checkpoint().map_err(broken)?;
         let replayed = journal::replay(&self.dir, checkpoint)?;
         journal::retire(&self.dir, checkpoint)?;
         let journal = Journal::begin(&self.dir, replayed.newest + 1, replayed.next.max(1))?;
-        let frozen = (!replayed.writes.is_empty())
-            .then(|| Frozen { writes: Arc::new(replayed.writes), through: replayed.newest });
+        let frozen = (!replayed.writes.is_empty()).then(|| Frozen {
+            writes: Arc::new(replayed.writes),
+            through: replayed.newest,
+            bytes: replayed.bytes,
+        });
         let total = fs4::total_space(&self.dir).unwrap_or(u64::MAX);
         let inner = Arc::new(Inner {
             base,
             dir: self.dir.clone(),
-            limit: JOURNAL_BYTES.min(total / 32),
+            limit: JOURNAL_BYTES.min(total / 64),
             layers: RwLock::new(Layers { active: Writes::default(), frozen }),
             journal: Mutex::new(journal),
             work: Mutex::new(Work::default()),
@@ -75,6 +78,7 @@ struct Frozen {
     writes: Arc<Writes>,
     /// The newest journal that it is from.
     through: u64,
+    bytes: u64,
 }
 
 /// What the writer and the checkpoint's thread tell each other.
@@ -83,6 +87,8 @@ struct Work {
     /// Commits since the last look; none for a while means idle.
     commits: u64,
     stop: bool,
+    /// There is no room to move what is frozen.
+    stalled: bool,
     failed: Option<EngineError>,
 }
 
@@ -92,6 +98,9 @@ impl Inner {
         loop {
             let frozen = read(&self.layers).frozen.clone();
             if let Some(frozen) = frozen {
+                if !self.wait_for_space(&frozen) {
+                    return;
+                }
                 let moved = self.move_to_sled(&frozen);
                 let failed = moved.is_err();
                 // Under the lock, so that nobody is between looking and waiting.
@@ -105,6 +114,25 @@ impl Inner {
             if self.wait_for_work() {
                 return;
             }
+        }
+    }
+
+    /// A database that runs out of space breaks, and then serves no reads: better to wait. Says whether there is room
+    /// now, and not the store being closed.
+    fn wait_for_space(&self, frozen: &Frozen) -> bool {
+        let needed = MOVE_COST * frozen.bytes + MOVE_COST_AT_LEAST;
+        loop {
+            let short = fs4::available_space(&self.dir).is_ok_and(|available| available < needed);
+            let mut work = lock(&self.work);
+            if short && !work.stalled {
+                tracing::warn!(needed, "the disk is too full to move the journal to the database");
+            }
+            work.stalled = short;
+            self.changed.notify_all();
+            if work.stop || !short {
+                return !short;
+            }
+            drop(self.changed.wait_timeout(work, STALL));
         }
     }
 
@@ -149,11 +177,11 @@ impl Inner {
             return Ok(());
         }
         let begun = Journal::begin(&self.dir, journal.epoch + 1, journal.next()).map_err(io)?;
-        let through = journal.epoch;
+        let (through, bytes) = (journal.epoch, journal.length());
         *journal = begun;
         let mut layers = write(&self.layers);
         let writes = Arc::new(std::mem::take(&mut layers.active));
-        layers.frozen = Some(Frozen { writes, through });
+        layers.frozen = Some(Frozen { writes, through, bytes });
         drop(layers);
         lock(&self.work).commits = 0;
         self.changed.notify_all();
@@ -180,9 +208,12 @@ impl Inner {
             if read(&self.layers).frozen.is_none() {
                 return Ok(());
             }
+            if work.stalled {
+                return Err(EngineError::Full);
+            }
             work = self.changed.wait_timeout(work, IDLE).unwrap_or_else(PoisonError::into_inner).0;
         }
-        Err(EngineError("moving the journal to the database takes too long".into()))
+        Err(EngineError::Broken("moving the journal to the database takes too long".into()))
     }
 }
 
@@ -230,11 +261,20 @@ impl Engine for Journaled {
     }
 
     fn sync(&self) -> Result<(), EngineError> {
-        lock(&self.inner.journal).sync().map_err(io)
+        // Whatever the reason: after a failed sync nobody knows what is on disk.
+        lock(&self.inner.journal).sync().map_err(|error| EngineError::Broken(format!("fdatasync: {error}")))
     }
 
     fn size_on_disk(&self) -> u64 {
         self.inner.base.size_on_disk()
+    }
+
+    fn reusable(&self) -> u64 {
+        self.inner.base.reusable()
+    }
+
+    fn check(&self) -> Result<(), EngineError> {
+        lock(&self.inner.work).failed.clone().map_or(Ok(()), Err)
     }
 
     fn settle(&self) -> Result<(), EngineError> {
@@ -256,7 +296,10 @@ impl Drop for Journaled {
 }
 
 fn io(error: std::io::Error) -> EngineError {
-    EngineError(format!("journal: {error}"))
+    match error.kind() {
+        std::io::ErrorKind::StorageFull => EngineError::Full,
+        _ => EngineError::Broken(format!("journal: {error}")),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -273,6 +316,13 @@ fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
 
 /// What a journal may hold before it is moved: also the memory that it takes, roughly.
 const JOURNAL_BYTES: u64 = 16 << 20;
+
+/// Free space that a move takes at most, per byte moved, and besides.
+const MOVE_COST: u64 = 3;
+const MOVE_COST_AT_LEAST: u64 = 1 << 20;
+
+/// Between looks for space.
+const STALL: Duration = Duration::from_secs(1);
 
 /// Without commits for this long, the journal is moved all the same.
 const IDLE: Duration = Duration::from_secs(5);

@@ -120,7 +120,7 @@ impl MemoryEngine {
         if state.life == self.life {
             Ok(state)
         } else {
-            Err(EngineError("the disk was crashed or opened again".into()))
+            Err(EngineError::Broken("the disk was crashed or opened again".into()))
         }
     }
 }
@@ -132,7 +132,7 @@ impl State {
         }
         self.failing = None;
         self.life += 1;
-        Err(EngineError("injected failure".into()))
+        Err(EngineError::Broken("injected failure".into()))
     }
 }
 

@@ -84,6 +84,16 @@ pub(crate) trait Engine: Read + Send + Sync {
     /// Bytes that the engine's files take.
     fn size_on_disk(&self) -> u64;
 
+    /// Bytes of them that new values can take.
+    fn reusable(&self) -> u64 {
+        0
+    }
+
+    /// Fails when the engine broke behind everybody's back.
+    fn check(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Leaves as little as possible to do for the next opening.
     fn settle(&self) -> Result<(), EngineError> {
         Ok(())
@@ -96,10 +106,16 @@ pub(crate) trait Disk: Send + Sync {
     fn open(&self) -> Result<Box<dyn Engine>, DiskError>;
 }
 
-/// The engine said no. Its handle is not to be trusted any more.
+/// The engine said no.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct EngineError(pub(crate) String);
+pub(crate) enum EngineError {
+    /// Its handle is not to be trusted any more.
+    #[error("{0}")]
+    Broken(String),
+    /// The disk has no room for the commit. Nothing was written, and reads go on.
+    #[error("the disk is full")]
+    Full,
+}
 
 /// Why a disk would not open.
 #[derive(Debug, thiserror::Error)]

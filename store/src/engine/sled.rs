@@ -7,6 +7,7 @@ use std::fs::File;
 use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// sled, open.
 pub(crate) struct SledState {
@@ -14,6 +15,8 @@ pub(crate) struct SledState {
     trees: Vec<sled::Tree>,
     /// sled's one file, held open: its `flush` is no fsync on Linux (PITFALLS).
     file: File,
+    /// Bytes of all keys and values, roughly: a crash during a checkpoint miscounts.
+    live: AtomicU64,
 }
 
 impl SledState {
@@ -27,7 +30,7 @@ impl SledState {
         let opened = catch_unwind(AssertUnwindSafe(|| Self::open_sled(dir, cache_bytes)));
         let state = opened.unwrap_or_else(|_| Err(DiskError::Damaged("sled panicked".into())))?;
         if fresh {
-            state.sync().map_err(|error| DiskError::Damaged(error.0))?;
+            state.sync().map_err(|error| DiskError::Damaged(error.to_string()))?;
             sync_files(dir)?;
             sync_dir(dir)?;
             if let Some(parent) = dir.parent() {
@@ -46,43 +49,62 @@ impl SledState {
             .map_err(refused)?;
         let trees = trees::open_all(&db).map_err(refused)?;
         let file = File::open(dir.join(FILE))?;
-        Ok(Self { db, trees, file })
+        let state = Self { db, trees, file, live: AtomicU64::new(0) };
+        let (_, live) = state.checkpoint().map_err(|error| DiskError::Damaged(error.to_string()))?;
+        state.live.store(live, Ordering::Relaxed);
+        Ok(state)
     }
 
     /// Writes everything. Not atomic: the journal that holds it is kept until this and a sync are done.
     pub(crate) fn apply(&self, writes: &Writes) -> Result<(), EngineError> {
+        let mut live = self.live.load(Ordering::Relaxed);
         for (tree, writes) in writes.trees() {
             let tree = self.tree(tree);
             for (key, value) in writes {
-                match value {
-                    Some(value) => tree.insert(key, value.as_slice()).map_err(failed)?,
-                    None => tree.remove(key).map_err(failed)?,
+                let before = match value {
+                    Some(value) => tree.insert(key, value.as_slice()),
+                    None => tree.remove(key),
                 };
+                let size = |value: &[u8]| (key.len() + value.len()) as u64;
+                let before = before.map_err(failed)?.map_or(0, |before| size(&before));
+                live = (live + value.as_deref().map_or(0, size)).saturating_sub(before);
             }
         }
+        self.live.store(live, Ordering::Relaxed);
         Ok(())
     }
 
-    /// The last journal whose content is all in here.
-    pub(crate) fn checkpoint(&self) -> Result<u64, EngineError> {
-        let bytes = self.db.get(CHECKPOINT).map_err(failed)?;
-        Ok(bytes.and_then(|bytes| bytes.as_ref().try_into().ok()).map_or(0, u64::from_be_bytes))
+    /// The last journal whose content is all in here, and how much is live.
+    pub(crate) fn checkpoint(&self) -> Result<(u64, u64), EngineError> {
+        let Some(bytes) = self.db.get(CHECKPOINT).map_err(failed)? else { return Ok((0, 0)) };
+        match bytes.as_chunks() {
+            ([epoch, live], []) => Ok((u64::from_be_bytes(*epoch), u64::from_be_bytes(*live))),
+            _ => Err(EngineError::Broken("the checkpoint is unreadable".into())),
+        }
     }
 
     /// Notes that the content of this journal, already synced, is all in here. Durable when it returns.
     pub(crate) fn set_checkpoint(&self, epoch: u64) -> Result<(), EngineError> {
-        self.db.insert(CHECKPOINT, epoch.to_be_bytes().as_slice()).map_err(failed)?;
+        let live = self.live.load(Ordering::Relaxed);
+        let value = [epoch.to_be_bytes(), live.to_be_bytes()].concat();
+        self.db.insert(CHECKPOINT, value).map_err(failed)?;
         self.sync()
     }
 
     /// Returns when everything applied before would survive power loss.
     pub(crate) fn sync(&self) -> Result<(), EngineError> {
         self.db.flush().map_err(failed)?;
-        self.file.sync_data().map_err(|error| EngineError(format!("fdatasync: {error}")))
+        self.file.sync_data().map_err(|error| EngineError::Broken(format!("fdatasync: {error}")))
     }
 
     pub(crate) fn size_on_disk(&self) -> u64 {
         self.file.metadata().map_or(0, |meta| meta.len())
+    }
+
+    /// Bytes of the file that new values can take: it never shrinks, but its space is used again.
+    pub(crate) fn reusable(&self) -> u64 {
+        let needed = self.live.load(Ordering::Relaxed).saturating_mul(2);
+        self.size_on_disk().saturating_sub(needed.saturating_add(SLACK))
     }
 
     fn tree(&self, tree: Tree) -> &sled::Tree {
@@ -130,7 +152,7 @@ pub(crate) fn sync_dir(dir: &Path) -> std::io::Result<()> {
 }
 
 fn failed(error: sled::Error) -> EngineError {
-    EngineError(error.to_string())
+    EngineError::Broken(error.to_string())
 }
 
 fn refused(error: sled::Error) -> DiskError {
@@ -146,6 +168,9 @@ pub(crate) const FILE: &str = "db";
 
 /// In sled's default tree, which no backup copies: a restored store begins with journals of its own.
 const CHECKPOINT: &[u8] = b"checkpoint";
+
+/// What sled's file takes beside keys and values, at least.
+const SLACK: u64 = 4 << 20;
 
 /// How often sled's own thread looks for segments to reuse. Durability never waits for it.
 const FLUSH_EVERY_MS: u64 = 5_000;

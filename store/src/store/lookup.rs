@@ -3,7 +3,9 @@
 use super::Store;
 use crate::agents::{self, AgentRecord};
 use crate::api_keys::KeyHash;
+use crate::commit::Job;
 use crate::endings::{self, Expiring};
+use crate::engine::Read;
 use crate::error::StoreError;
 use crate::mail::{AgentNo, Destination, MailboxEntry, MessageStatus, OutboxEntry, Seq};
 use crate::meta::{Counters, LastTime};
@@ -58,7 +60,7 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<MailboxEntry>, StoreError> {
         let span = (after.unwrap_or(Seq(0)), self.shared().durable());
-        self.shared().read(|read| mailbox::pending(read, self.shared().bodies(), agent, span, limit))
+        self.read(|read| mailbox::pending(read, self.shared().bodies(), agent, span, limit))
     }
 
     /// Messages in a mailbox.
@@ -73,7 +75,7 @@ impl Store {
     /// When the store cannot be read.
     pub fn entry(&self, agent: AgentNo, id: &MessageId) -> Result<Option<MailboxEntry>, StoreError> {
         let durable = self.shared().durable();
-        let entry = self.shared().read(|read| mailbox::entry(read, self.shared().bodies(), agent, id))?;
+        let entry = self.read(|read| mailbox::entry(read, self.shared().bodies(), agent, id))?;
         Ok(entry.filter(|entry| entry.seq <= durable))
     }
 
@@ -89,8 +91,7 @@ impl Store {
     ) -> Result<Vec<OutboxEntry>, StoreError> {
         let key = outbox::key_of(destination);
         let span = (after.unwrap_or(Seq(0)), self.shared().durable());
-        let entries =
-            self.shared().read(|read| outbox::entries(read, self.shared().bodies(), &key, span, limit))?;
+        let entries = self.read(|read| outbox::entries(read, self.shared().bodies(), &key, span, limit))?;
         Ok(outbox::with_floors(entries, self.shared().tally().queue(&key)))
     }
 
@@ -121,7 +122,7 @@ impl Store {
         id: &MessageId,
     ) -> Result<Option<MessageStatus>, StoreError> {
         let durable = self.shared().durable();
-        let status = self.shared().read(|read| status::of(read, sender, id))?;
+        let status = self.read(|read| status::of(read, sender, id))?;
         Ok(status.filter(|status| status.receipt.seq <= durable))
     }
 
@@ -130,7 +131,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn expiring(&self, now: UnixMillis, limit: usize) -> Result<Vec<Expiring>, StoreError> {
-        self.shared().read(|read| endings::expiring(read, self.shared().bodies(), now, limit))
+        self.read(|read| endings::expiring(read, self.shared().bodies(), now, limit))
     }
 
     /// An agent by number.
@@ -138,7 +139,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn agent(&self, agent: AgentNo) -> Result<Option<AgentRecord>, StoreError> {
-        self.shared().read(|read| agents::by_no(read, agent))
+        self.read(|read| agents::by_no(read, agent))
     }
 
     /// An agent by address.
@@ -146,7 +147,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn agent_by_address(&self, address: &Address) -> Result<Option<AgentRecord>, StoreError> {
-        self.shared().read(|read| agents::by_address(read, address))
+        self.read(|read| agents::by_address(read, address))
     }
 
     /// The agent that an API key opens now.
@@ -158,7 +159,7 @@ impl Store {
         hash: &KeyHash,
         now: UnixMillis,
     ) -> Result<Option<AgentRecord>, StoreError> {
-        self.shared().read(|read| match api_keys::agent_of(read, hash, now)? {
+        self.read(|read| match api_keys::agent_of(read, hash, now)? {
             Some(agent) => agents::by_no(read, agent),
             None => Ok(None),
         })
@@ -169,7 +170,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn all_agents(&self) -> Result<Vec<AgentRecord>, StoreError> {
-        self.shared().read(agents::all)
+        self.read(agents::all)
     }
 
     /// The node's own roster, tombstones and retired keys included. Waits for a commit under way: what is published
@@ -178,7 +179,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn own_roster(&self) -> Result<OwnRoster, StoreError> {
-        self.shared().read_settled(|read| {
+        self.read_settled(|read| {
             let version = Counters::read(read)?.roster_version;
             Ok(OwnRoster { version, entries: own_roster::all(read)? })
         })
@@ -201,7 +202,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn roster(&self, node: &NodeId) -> Result<Option<StoredRoster>, StoreError> {
-        self.shared().read_settled(|read| rosters::of(read, node))
+        self.read_settled(|read| rosters::of(read, node))
     }
 
     /// Every other node's roster.
@@ -209,7 +210,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn all_rosters(&self) -> Result<Vec<StoredRoster>, StoreError> {
-        self.shared().read_settled(rosters::all)
+        self.read_settled(rosters::all)
     }
 
     /// Every remembered peer.
@@ -217,7 +218,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn peers(&self) -> Result<Vec<PeerRecord>, StoreError> {
-        self.shared().read(peers::all)
+        self.read(peers::all)
     }
 
     /// Every decision of the owner whose name begins with `prefix`, by name.
@@ -225,7 +226,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn pins(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
-        self.shared().read(|read| pins::with_prefix(read, prefix))
+        self.read(|read| pins::with_prefix(read, prefix))
     }
 
     /// Grows with every restore and reset; lane numbers count within it.
@@ -239,7 +240,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read at all; what is wrong in it is in the report.
     pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Report, StoreError> {
-        self.shared().read_settled(|read| verify::verify(read, self.shared().bodies(), progress))
+        self.read_settled(|read| verify::verify(read, self.shared().bodies(), progress))
     }
 
     /// Whether the store is open and found room for new mail the last time it wrote. Cheap: `health` asks per request.
@@ -266,7 +267,27 @@ impl Store {
         Stats { agents, mailbox_messages, outbox_messages, disk_bytes, open }
     }
 
+    fn read<T>(&self, read: impl FnOnce(&dyn Read) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.noticing(self.shared().read(read))
+    }
+
+    fn read_settled<T>(
+        &self,
+        read: impl FnOnce(&dyn Read) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.noticing(self.shared().read_settled(read))
+    }
+
+    /// A failed read may be the first sign that the engine broke: the writer looks, and opens it again.
+    fn noticing<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::Failed { .. }) = &result {
+            // Where the queue is full, the writer finds out by itself.
+            drop(self.enqueue(Job::Check));
+        }
+        result
+    }
+
     pub(super) fn last_time(&self) -> Result<Option<UnixMillis>, StoreError> {
-        Ok(self.shared().read(LastTime::read)?.map(|last| UnixMillis(last.0)))
+        Ok(self.read(LastTime::read)?.map(|last| UnixMillis(last.0)))
     }
 }

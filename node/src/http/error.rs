@@ -209,7 +209,9 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             // The store opens again by itself, or the node is stopping: either way not now, and nothing was changed.
-            StoreError::Busy | StoreError::Closed | StoreError::Failed { .. } => not_now(&error),
+            StoreError::Busy | StoreError::Closed | StoreError::DiskFull | StoreError::Failed { .. } => {
+                not_now(&error)
+            }
             StoreError::NoSuchAgent => Self::unauthorized("this agent is not registered any more"),
             StoreError::Damaged { .. } | StoreError::File { .. } => Self::internal("store", &error),
         }

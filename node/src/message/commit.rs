@@ -160,6 +160,7 @@ fn outcome(facts: Facts, answer: Result<CommitOutcome, StoreError>) -> Result<Wr
     let Facts { id, to, sender, place } = facts;
     let answer = answer.map_err(|error| match error {
         StoreError::Busy => Refusal::Full(Full::Writer),
+        StoreError::DiskFull => Refusal::Full(Full::Disk),
         other => Refusal::Store(other.to_string()),
     })?;
     match answer {

@@ -23,7 +23,6 @@ pub(super) fn engine(node: usize) -> Box<dyn Engine> {
     let (store, disk) = Store::in_memory(config()).unwrap();
     let agents = (0..AGENTS).map(|agent| register(&store, node, agent)).collect();
     Box::new(Real {
-        node,
         store: Some(store),
         disk,
         agents,
@@ -35,7 +34,6 @@ pub(super) fn engine(node: usize) -> Box<dyn Engine> {
 
 #[derive(Debug)]
 struct Real {
-    node: usize,
     store: Option<Store>,
     disk: MemoryDisk,
     agents: Vec<AgentNo>,

@@ -21,15 +21,14 @@ pub(super) async fn down(ctx: &Context, args: &DownArgs) -> anyhow::Result<()> {
     let data_dir = ctx.data_dir()?;
     let node = match find::find(&data_dir) {
         Ok(node) => node,
-        Err(error @ (FindError::Gone { .. } | FindError::NotRunning(_))) => {
+        Err(error @ (FindError::Gone { .. } | FindError::Silent { .. } | FindError::NotRunning(_))) => {
             return Err(Trouble::from(error).mend(ctx.command("up --detach")).into());
         }
         Err(error) => return Err(Trouble::from(error).into()),
     };
     match Control::of(&data_dir).down().await {
-        Ok(_) => {}
-        // A node whose socket was removed, or that is going down already, still listens to the signal.
-        Err(ControlError::NotRunning(_) | ControlError::Broken(_)) => terminate(node.pid),
+        // It may be gone before its answer is through. No signal is sent: the number could be another process's.
+        Ok(_) | Err(ControlError::NotRunning(_) | ControlError::Broken(_)) => {}
         Err(error) => return Err(Trouble::from(error).into()),
     }
     let gone = async {
@@ -53,12 +52,4 @@ pub(super) async fn down(ctx: &Context, args: &DownArgs) -> anyhow::Result<()> {
 /// The file goes on a clean stop; the process may linger as a zombie of whoever started it.
 fn still_its_file(data_dir: &std::path::Path, node: &NodeFile) -> bool {
     NodeFile::read(data_dir).is_ok_and(|now| now.pid == node.pid)
-}
-
-fn terminate(pid: u32) {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        // Should it be gone meanwhile, that is what was wanted.
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap_or_default();
-    }
 }

@@ -14,7 +14,7 @@ use std::error::Error;
 impl From<FindError> for Trouble {
     fn from(error: FindError) -> Self {
         match &error {
-            FindError::NotRunning(_) | FindError::Gone { .. } => {
+            FindError::NotRunning(_) | FindError::Gone { .. } | FindError::Silent { .. } => {
                 told("node_not_running", &error).mend("amesh up --detach")
             }
             FindError::NoDataDir => told("no_data_dir", &error).mend("amesh --data-dir DIR …"),

@@ -2,7 +2,9 @@
 
 use super::disk::{self, DiskError};
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 /// `<data-dir>/node.json`, which `up` writes when it is ready and removes on a clean stop.
@@ -40,6 +42,14 @@ pub enum FindError {
         /// The data directory.
         dir: PathBuf,
         /// The process that wrote the file.
+        pid: u32,
+    },
+    /// A `node.json` of a process that is something else by now, or that lost its socket.
+    #[error("nothing answers at {dir}/control.sock, although process {pid} of {dir}/node.json is there")]
+    Silent {
+        /// The data directory.
+        dir: PathBuf,
+        /// The process that the file names.
         pid: u32,
     },
     /// A `node.json` that says nothing.
@@ -84,16 +94,22 @@ impl NodeFile {
     }
 }
 
-/// The running node of `data_dir`.
+/// The running node of `data_dir`. A file alone proves nothing: after a crash its process id may be somebody else's.
 ///
 /// # Errors
 /// When there is none.
 pub fn find(data_dir: &Path) -> Result<NodeFile, FindError> {
     let node = NodeFile::read(data_dir)?;
-    if is_alive(node.pid) {
-        Ok(node)
-    } else {
-        Err(FindError::Gone { dir: data_dir.to_owned(), pid: node.pid })
+    let (dir, pid) = (data_dir.to_owned(), node.pid);
+    if !is_alive(pid) {
+        return Err(FindError::Gone { dir, pid });
+    }
+    match UnixStream::connect(data_dir.join("control.sock")) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            Err(FindError::Silent { dir, pid })
+        }
+        // Another user's node will not talk to us, but it is there.
+        _ => Ok(node),
     }
 }
 
@@ -159,6 +175,7 @@ mod tests {
     #[test]
     fn a_running_node_is_found_through_its_file() {
         let dir = tempfile::tempdir().unwrap();
+        let _door = std::os::unix::net::UnixListener::bind(dir.path().join("control.sock")).unwrap();
         write(dir.path(), std::process::id(), r#"["[::1]:9","127.0.0.1:8"]"#);
         assert_eq!(find(dir.path()).unwrap().api_url().as_deref(), Some("http://127.0.0.1:8"));
         write(dir.path(), std::process::id(), r#""0.0.0.0:8""#);
@@ -173,6 +190,15 @@ mod tests {
         child.wait().unwrap();
         write(dir.path(), pid, "[]");
         assert!(matches!(find(dir.path()), Err(FindError::Gone { .. })));
+    }
+
+    #[test]
+    fn a_process_that_got_the_number_of_a_killed_node_is_not_taken_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), std::process::id(), "[]");
+        assert!(matches!(find(dir.path()), Err(FindError::Silent { .. })));
+        drop(std::os::unix::net::UnixListener::bind(dir.path().join("control.sock")).unwrap());
+        assert!(matches!(find(dir.path()), Err(FindError::Silent { .. })), "a socket that nobody serves");
     }
 
     #[test]

@@ -27,6 +27,7 @@ struct Desk {
     ctx: Context,
     identity: Identity,
     node: StandIn,
+    _door: std::os::unix::net::UnixListener,
 }
 
 impl Desk {
@@ -47,7 +48,8 @@ impl Desk {
         });
         std::fs::write(NodeFile::path(dir.path()), file.to_string()).unwrap();
         let global = Global { data_dir: Some(dir.path().to_owned()), json: true, agent: None };
-        Self { ctx: Context::new(global), identity, node, dir }
+        let door = std::os::unix::net::UnixListener::bind(dir.path().join("control.sock")).unwrap();
+        Self { ctx: Context::new(global), identity, node, dir, _door: door }
     }
 
     fn registered(&self, key: &str) -> Session {

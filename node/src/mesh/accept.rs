@@ -6,6 +6,7 @@ use super::greet;
 use super::join;
 use super::peers::Stranger;
 use super::shared::Shared;
+use amesh_proto::node_id::NodeId;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -13,6 +14,7 @@ use tokio::sync::Semaphore;
 /// Accepts until the endpoint is closed.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let places = Arc::new(Semaphore::new(HANDSHAKES));
+    let visitors = Arc::new(Semaphore::new(VISITORS));
     while let Some(incoming) = shared.endpoint.incoming().await {
         let Ok(place) = places.clone().try_acquire_owned() else {
             incoming.refuse();
@@ -23,32 +25,55 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             let _asked_again = incoming.retry().is_ok();
             continue;
         }
-        let guest = shared.clone();
+        let (guest, visitors) = (shared.clone(), visitors.clone());
         shared.tasks.spawn(async move {
-            let _place = place;
-            welcome(&guest, incoming).await;
+            let shaken = shake_hands(incoming).await;
+            // From here on members are never kept waiting by strangers.
+            drop(place);
+            if let Some((connection, node, purpose)) = shaken {
+                welcome(&guest, &visitors, connection, node, purpose).await;
+            }
         });
     }
 }
 
-async fn welcome(shared: &Arc<Shared>, incoming: quinn::Incoming) {
+/// TLS: who it is and what it wants.
+async fn shake_hands(incoming: quinn::Incoming) -> Option<(quinn::Connection, NodeId, Purpose)> {
     let address = incoming.remote_address();
     let connection = match tokio::time::timeout(HANDSHAKE, async { incoming.await }).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
             tracing::debug!(%address, %error, "handshake failed");
-            return;
+            return None;
         }
         Err(_) => {
             tracing::debug!(%address, "handshake took too long");
-            return;
+            return None;
         }
     };
     let (Some(node), Some(purpose)) = (endpoint::peer_of(&connection), endpoint::purpose_of(&connection))
     else {
         connection.close(CloseCode::Protocol.into(), b"");
-        return;
+        return None;
     };
+    Some((connection, node, purpose))
+}
+
+async fn welcome(
+    shared: &Arc<Shared>,
+    visitors: &Semaphore,
+    connection: quinn::Connection,
+    node: NodeId,
+    purpose: Purpose,
+) {
+    let visit = visitors.try_acquire();
+    if visit.is_err() && !shared.is_member(&node) {
+        connection.close(CloseCode::Busy.into(), b"");
+        return;
+    }
+    // Members need no place.
+    let _visit = visit.ok().filter(|_| !shared.is_member(&node));
+    let address = connection.remote_address();
     match purpose {
         Purpose::Join => join::host(shared, connection, node).await,
         Purpose::Link => match greet::listen(shared, &connection, node).await {
@@ -67,7 +92,9 @@ async fn welcome(shared: &Arc<Shared>, incoming: quinn::Incoming) {
     }
 }
 
-/// Handshakes and greetings under way at a time.
+/// Greetings and joinings of nodes that are no members, at a time.
+const VISITORS: usize = 16;
+/// Handshakes under way at a time.
 const HANDSHAKES: usize = 64;
 /// For TLS alone.
 const HANDSHAKE: Duration = Duration::from_secs(5);

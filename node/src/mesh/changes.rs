@@ -31,7 +31,11 @@ impl Shared {
             );
         }
         for frame in changed.tell {
-            let frame = Arc::new(frame);
+            let frame = Arc::new(match frame {
+                // As it is now: what another change has added meanwhile must not be taken back.
+                Frame::Members(_) => Frame::Members(self.membership().list().statements()),
+                other => other,
+            });
             self.peers.tell_all(|news| match &*frame {
                 Frame::Members(_) => news.members = Some(frame.clone()),
                 Frame::Secret(_) => news.secret = Some(frame.clone()),

@@ -97,6 +97,11 @@ impl Incoming {
         !self.verdicts.is_empty()
     }
 
+    /// How many verdicts wait to be sent.
+    pub(super) fn verdict_count(&self) -> usize {
+        self.verdicts.len()
+    }
+
     /// Whether nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
         self.preparing.is_empty() && self.committing.is_empty()

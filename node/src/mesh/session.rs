@@ -97,6 +97,7 @@ impl Session {
             frames: Vec::new(),
             shared,
         };
+        session.catch_up(&greeting);
         // Something is always said first: it tells the other end that this link is the one in use (see `greet`).
         session.out.push_back(Frame::RosterAdvert(session.shared.rosters.advert(&session.shared)));
         session.want(RosterVersion { node, version: greeting.roster_version });
@@ -236,7 +237,7 @@ impl Session {
             Frame::Goodbye(goodbye) => return Err(Ended::Goodbye(goodbye)),
             _ => return Err(Ended::Protocol("a frame that has no place on a link")),
         }
-        if self.out.len() > OUT_LIMIT {
+        if self.out.len() > OUT_LIMIT || self.incoming.verdict_count() > OUT_LIMIT {
             return Err(Ended::Protocol("it asks for more than it reads"));
         }
         Ok(())

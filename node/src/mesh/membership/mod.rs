@@ -273,7 +273,8 @@ impl Membership {
         Changed { persist: true, tell: self.secret_frame().into_iter().collect(), ..Changed::default() }
     }
 
-    fn secret_frame(&self) -> Option<Frame> {
+    /// The secret in force, for a member.
+    pub(crate) fn secret_frame(&self) -> Option<Frame> {
         self.current().map(|secret| Frame::Secret(SecretFrame(secret.clone())))
     }
 

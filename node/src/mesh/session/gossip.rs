@@ -3,10 +3,25 @@
 use super::Session;
 use crate::mesh::roster::{self, PartOutcome};
 use amesh_proto::node_id::NodeId;
-use amesh_proto::wire::{Frame, Neighbour, Neighbours, RosterPart, RosterPull, RosterVersion};
+use amesh_proto::wire::{Frame, Greeting, Neighbour, Neighbours, RosterPart, RosterPull, RosterVersion};
 use std::time::Duration;
 
 impl Session {
+    /// What changed in the membership between the greeting and now; there was no session yet to be told of it.
+    pub(super) fn catch_up(&mut self, greeting: &Greeting) {
+        let membership = self.shared.membership();
+        // One that is just being removed must not be given what its removal begins.
+        if greeting.members == membership.list().digest() || !membership.admits(&self.node) {
+            return;
+        }
+        let members = Frame::Members(membership.list().statements());
+        let secret = membership.secret_frame();
+        drop(membership);
+        self.out.retain(|frame| !matches!(frame, Frame::Members(_) | Frame::Secret(_)));
+        self.out.push_back(members);
+        self.out.extend(secret);
+    }
+
     pub(super) fn want(&mut self, offered: RosterVersion) {
         if !self.shared.is_member(&offered.node) || offered.node == self.shared.identity.node_id() {
             return;

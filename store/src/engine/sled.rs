@@ -5,6 +5,7 @@ use super::{DiskError, EngineError, Range, Read, Visit, Writes};
 use crate::trees::{self, Tree};
 use std::fs::File;
 use std::ops::{Bound, ControlFlow};
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,8 @@ impl SledState {
         let fresh = !dir.join(FILE).exists();
         if fresh {
             std::fs::create_dir_all(dir)?;
+        } else {
+            check_segments(&dir.join(FILE))?;
         }
         // sled panics on some damage (PITFALLS).
         let opened = catch_unwind(AssertUnwindSafe(|| Self::open_sled(dir, cache_bytes)));
@@ -134,6 +137,23 @@ impl Read for SledState {
     }
 }
 
+/// Looks, before sled may write, whether every segment begins as sled left it: sled takes what it does not know for the
+/// torn end of its log and overwrites it.
+fn check_segments(file: &Path) -> Result<(), DiskError> {
+    let file = File::open(file)?;
+    let length = file.metadata()?.len();
+    for at in (0..length).step_by(SEGMENT).take_while(|at| at + SEGMENT_HEADER as u64 <= length) {
+        let mut header = [0; SEGMENT_HEADER];
+        file.read_exact_at(&mut header, at)?;
+        let (check, rest) = header.split_at(4);
+        let blank = header == [0; SEGMENT_HEADER];
+        if !blank && check != (crc32fast::hash(rest) ^ u32::MAX).to_le_bytes() {
+            return Err(DiskError::Damaged(format!("its database is garbled at byte {at}")));
+        }
+    }
+    Ok(())
+}
+
 /// sled never syncs `conf`, its note of its own format, and refuses a store where that is torn.
 fn sync_files(dir: &Path) -> std::io::Result<()> {
     for file in std::fs::read_dir(dir)? {
@@ -174,3 +194,7 @@ const SLACK: u64 = 4 << 20;
 
 /// How often sled's own thread looks for segments to reuse. Durability never waits for it.
 const FLUSH_EVERY_MS: u64 = 5_000;
+
+/// sled's default size of a segment, and of the header that each begins with.
+const SEGMENT: usize = 512 << 10;
+const SEGMENT_HEADER: usize = 20;

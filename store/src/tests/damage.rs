@@ -106,6 +106,16 @@ fn a_garbled_store_is_damaged() {
 }
 
 #[test]
+fn a_database_that_is_something_else_altogether_is_refused_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = closed_store(dir.path());
+    let length = std::fs::metadata(path.join("db")).unwrap().len();
+    let noise: Vec<u8> = (0..length).map(|at| (at * at % 251) as u8).collect();
+    std::fs::write(path.join("db"), noise).unwrap();
+    assert_refused_untouched(&path);
+}
+
+#[test]
 fn a_garbled_snapshot_is_damage() {
     let dir = tempfile::tempdir().unwrap();
     let path = closed_store(dir.path());

@@ -1,7 +1,8 @@
 //! Everything that must survive a crash; the only crate that names sled (DESIGN §5).
 //!
-//! Changes are handed to one writer, which commits what has gathered as one transaction, syncs once and then answers
-//! (`commit`). Reads go to the engine from any thread (`store/lookup`). Each tree has one file that owns it (`trees`).
+//! Changes are handed to one writer, which commits what has gathered as one record of a journal, syncs once and then
+//! answers (`commit`, `engine/journal`). What the journal holds is moved to sled in the background
+//! (`engine/journaled`). Reads see both, from any thread (`store/lookup`). Each tree has one file that owns it (`trees`).
 #![warn(missing_docs)]
 
 mod accept;

@@ -2,7 +2,7 @@
 //! and by the writer after a failure.
 
 use crate::config::Config;
-use crate::engine::journaled::Directory;
+use crate::engine::journaled::{Directory, JOURNAL_BYTES};
 use crate::engine::sled::{FILE, sync_dir};
 use crate::engine::{Disk, DiskError, Engine, Read};
 use crate::error::{OpenError, StoreError};
@@ -29,7 +29,8 @@ struct Mark {
 /// Opens the store in `dir`, or makes one there.
 pub(crate) fn open(dir: &Path, config: Config) -> Result<(Shared, Counters), OpenError> {
     let mark = look(dir)?;
-    let disk = Directory { dir: dir.to_owned(), cache_bytes: config.cache_mib << 20 };
+    let disk =
+        Directory { dir: dir.to_owned(), cache_bytes: config.cache_mib << 20, journal_bytes: JOURNAL_BYTES };
     let engine = disk.open().map_err(|error| OpenError::at(dir, error))?;
     let bodies = dir.join(BODIES);
     make_dir(&bodies).map_err(|error| OpenError::at(dir, DiskError::Io(error)))?;

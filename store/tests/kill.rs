@@ -1,7 +1,7 @@
 //! kill -9 in the middle of work: what was acknowledged is there, every reference is whole, nothing is there twice.
 //!
 //! The test runs its own binary again as the victim, which prints a number for every message once it is durable.
-#![allow(missing_docs, reason = "a test binary has no API")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "nothing but a test")]
 
 use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
@@ -102,7 +102,7 @@ fn victim(dir: &Path) -> ! {
         let Some((n, durable)) = waiting.pop_front() else { continue };
         assert!(matches!(durable.wait().unwrap(), CommitOutcome::Committed { .. }));
         writeln!(out.lock(), "sent {n}").unwrap();
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             store.acknowledge(bob, vec![id(n)]).wait().unwrap();
             writeln!(out.lock(), "acknowledged {n}").unwrap();
         }
@@ -157,7 +157,7 @@ fn number(mail: &Mail) -> u64 {
 
 fn new_mail(n: u64, alice: AgentNo, bob: AgentNo) -> NewMail {
     // Every so often a body that lives in a file.
-    let width = if n % 200 == 0 { 40_000 } else { 1_000 };
+    let width = if n.is_multiple_of(200) { 40_000 } else { 1_000 };
     let mail = Mail {
         id: id(n),
         from: address("alice"),

@@ -17,6 +17,8 @@ use std::time::Duration;
 pub(crate) struct Directory {
     pub(crate) dir: PathBuf,
     pub(crate) cache_bytes: u64,
+    /// A journal longer than this is moved to sled.
+    pub(crate) journal_bytes: u64,
 }
 
 impl Disk for Directory {
@@ -36,7 +38,7 @@ impl Disk for Directory {
         let inner = Arc::new(Inner {
             base,
             dir: self.dir.clone(),
-            limit: JOURNAL_BYTES.min(total / 64),
+            limit: self.journal_bytes.min(total / 64),
             layers: RwLock::new(Layers { active: Writes::default(), frozen }),
             journal: Mutex::new(journal),
             work: Mutex::new(Work::default()),
@@ -315,7 +317,7 @@ fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
 }
 
 /// What a journal may hold before it is moved: also the memory that it takes, roughly.
-const JOURNAL_BYTES: u64 = 16 << 20;
+pub(crate) const JOURNAL_BYTES: u64 = 16 << 20;
 
 /// Free space that a move takes at most, per byte moved, and besides.
 const MOVE_COST: u64 = 3;
@@ -329,3 +331,102 @@ const IDLE: Duration = Duration::from_secs(5);
 
 /// A minute of waiting, in steps of `IDLE`.
 const MOVE_WAITS: u32 = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::Directory;
+    use crate::engine::Range;
+    use crate::engine::{Disk, Engine, Read, Writes};
+    use crate::trees::Tree;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::ops::ControlFlow;
+    use std::path::Path;
+
+    type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Commit(Vec<(u8, Option<u8>)>),
+        Settle,
+        Reopen,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let writes =
+            proptest::collection::vec((0u8..40, proptest::option::weighted(0.7, any::<u8>())), 1..12);
+        let step =
+            prop_oneof![8 => writes.prop_map(Step::Commit), 1 => Just(Step::Settle), 1 => Just(Step::Reopen)];
+        proptest::collection::vec(step, 1..40)
+    }
+
+    fn open(dir: &Path) -> Box<dyn Engine> {
+        // So small that journals are moved all the time.
+        let directory = Directory { dir: dir.to_owned(), cache_bytes: 1 << 20, journal_bytes: 2_000 };
+        directory.open().unwrap()
+    }
+
+    fn held(engine: &dyn Engine, range: &Range) -> Model {
+        let mut held = Model::new();
+        engine
+            .scan(Tree::Pins, range, &mut |key, value| {
+                assert!(held.insert(key.to_vec(), value.to_vec()).is_none(), "a key twice");
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        held
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn what_was_committed_is_read_wherever_it_is(steps in steps()) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut engine = open(dir.path());
+            let mut model = Model::new();
+            for step in steps {
+                match step {
+                    Step::Commit(changes) => {
+                        let mut writes = Writes::default();
+                        for (key, value) in changes {
+                            let value = value.map(|value| vec![value; 50]);
+                            match &value {
+                                Some(value) => model.insert(vec![key], value.clone()),
+                                None => model.remove(&[key][..]),
+                            };
+                            writes.of_mut(Tree::Pins).insert(vec![key], value);
+                        }
+                        engine.commit(writes).unwrap();
+                        engine.sync().unwrap();
+                    }
+                    Step::Settle => engine.settle().unwrap(),
+                    Step::Reopen => {
+                        drop(engine);
+                        engine = open(dir.path());
+                    }
+                }
+                prop_assert_eq!(&held(engine.as_ref(), &Range::ALL), &model);
+                for key in [3u8, 17, 39] {
+                    prop_assert_eq!(engine.get(Tree::Pins, &[key]).unwrap(), model.get(&[key][..]).cloned());
+                    prop_assert_eq!(engine.has(Tree::Pins, &[key]).unwrap(), model.contains_key(&[key][..]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_settled_engine_leaves_nothing_to_replay() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = open(dir.path());
+        let mut writes = Writes::default();
+        writes.of_mut(Tree::Pins).insert(vec![1], Some(vec![1]));
+        engine.commit(writes).unwrap();
+        engine.sync().unwrap();
+        engine.settle().unwrap();
+        drop(engine);
+        let state = super::SledState::open(dir.path(), 1 << 20).unwrap();
+        assert_eq!(state.get(Tree::Pins, &[1]).unwrap(), Some(vec![1]));
+        let (checkpoint, _) = state.checkpoint().unwrap();
+        assert!(super::journal::replay(dir.path(), checkpoint).unwrap().writes.is_empty());
+    }
+}

@@ -1,7 +1,9 @@
 //! Mail between members: both ways, in order, once, across restarts.
 
 use super::village::*;
-use amesh_store::MessageState;
+use crate::message::{Full, Refusal};
+use amesh_store::{Destination, Fault, MessageState};
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mail_goes_both_ways() {
@@ -111,4 +113,40 @@ async fn mail_for_an_agent_that_is_gone_ends_as_failed_and_its_sender_is_told() 
         !matches!(status.state, MessageState::Queued)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_that_the_receiver_could_not_write_down_is_not_answered_and_comes_again() {
+    let (a, b) = pair().await;
+    let (alice, bob) = (a.agent("alice").await, b.agent("bob").await);
+    a.knows("bob").await;
+    b.knows("alice").await;
+    let mut texts = Vec::new();
+    for fault in [Fault::Sync, Fault::Commit] {
+        b.disk.fail_next(fault);
+        texts.push(format!("under {fault:?}"));
+        a.send(&alice, "bob", &texts[texts.len() - 1]).await.unwrap();
+        b.receives(&bob, &texts).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_waits_at_its_sender_while_the_receivers_disk_is_full() {
+    let (a, b) = pair().await;
+    let (alice, bob) = (a.agent("alice").await, b.agent("bob").await);
+    a.knows("bob").await;
+    b.knows("alice").await;
+    let carol = b.agent("carol").await;
+    b.disk.set_full(true);
+    // The store looks at its disk now and then.
+    while !matches!(b.send(&carol, "carol", "room?").await, Err(Refusal::Full(Full::Disk))) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let texts = numbered(5);
+    for text in &texts {
+        a.send(&alice, "bob", text).await.unwrap();
+    }
+    assert_eq!(a.store.outbox_len(&Destination::Node(b.mesh.node_id())), 5);
+    b.disk.set_full(false);
+    b.receives(&bob, &texts).await;
 }

@@ -34,7 +34,7 @@ pub(super) struct Node {
     ears: Tasks,
     secret: Option<String>,
     host: String,
-    disk: MemoryDisk,
+    pub(super) disk: MemoryDisk,
     data: TempDir,
     listen: SocketAddr,
 }

@@ -1,4 +1,5 @@
-//! What a node does for its store besides serving: a backup a day, three kept (DESIGN §5). Started by `node`.
+//! What a node does for its store besides serving: a backup a day, three kept, and bodies swept that no message names
+//! (DESIGN §5). Started by `node`.
 
 use crate::clock::SharedClock;
 use crate::tasks::Tasks;
@@ -7,12 +8,15 @@ use amesh_store::{Store, backup_name, rotate_backups};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Looks every hour whether the newest backup is a day old.
+/// Sweeps every hour, and looks whether the newest backup is a day old.
 pub(super) fn start(tasks: &Tasks, store: Store, clock: SharedClock, data_dir: PathBuf) {
     let dir = data_dir.join("backups");
     tasks.spawn_until_stopped(async move {
         loop {
             tokio::time::sleep(LOOK).await;
+            if let Err(error) = store.sweep().await {
+                tracing::warn!(%error, "bodies that no message names could not be swept");
+            }
             let now = clock.now();
             if is_due(&dir, now)
                 && let Err(error) = backup(&store, &dir, now).await

@@ -217,8 +217,13 @@ impl Node {
 
     /// Waits until the mailbox of `agent` holds exactly these, in this order.
     pub(super) async fn receives(&self, agent: &Agent, texts: &[String]) {
-        until("mail", || self.store.pending_count(agent.no) as usize >= texts.len()).await;
-        assert_eq!(self.texts(agent), texts);
+        // Not the count alone: it runs ahead of what is on disk.
+        let enough = || self.store.pending_count(agent.no) as usize >= texts.len();
+        until("mail", || enough() && self.texts(agent).len() >= texts.len()).await;
+        let arrived = self.texts(agent);
+        let wrong = arrived.iter().zip(texts).position(|(arrived, sent)| arrived != sent);
+        let around = wrong.map(|at| &arrived[at.saturating_sub(2)..arrived.len().min(at + 3)]);
+        assert!(arrived == texts, "{} of {} messages; wrong from {wrong:?}: {around:?}", arrived.len(), texts.len());
     }
 }
 

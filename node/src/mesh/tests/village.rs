@@ -223,7 +223,12 @@ impl Node {
         let arrived = self.texts(agent);
         let wrong = arrived.iter().zip(texts).position(|(arrived, sent)| arrived != sent);
         let around = wrong.map(|at| &arrived[at.saturating_sub(2)..arrived.len().min(at + 3)]);
-        assert!(arrived == texts, "{} of {} messages; wrong from {wrong:?}: {around:?}", arrived.len(), texts.len());
+        assert!(
+            arrived == texts,
+            "{} of {} messages; wrong from {wrong:?}: {around:?}",
+            arrived.len(),
+            texts.len()
+        );
     }
 }
 

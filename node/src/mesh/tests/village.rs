@@ -109,6 +109,7 @@ impl Node {
         mesh.shutdown(Duration::from_secs(20)).await.unwrap();
         drop((mesh, hallway));
         store.close().await.unwrap();
+        port_is_free(listen).await;
         Stopped { host, disk, data, listen, secret }
     }
 
@@ -119,6 +120,7 @@ impl Node {
         disk.crash();
         mesh.vanish().await;
         drop((mesh, hallway, store));
+        port_is_free(listen).await;
         Stopped { host, disk, data, listen, secret }
     }
 
@@ -256,8 +258,16 @@ impl Stopped {
     }
 }
 
+/// A port that is still free after a restart: where the system has more than one loopback address, each node takes its
+/// own, so that no other test is given the port meanwhile.
 fn any_port() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+    let own = Ipv4Addr::new(127, rand::random_range(1..255), rand::random(), rand::random_range(1..255));
+    SocketAddr::from((if cfg!(target_os = "linux") { own } else { Ipv4Addr::LOCALHOST }, 0))
+}
+
+/// The socket goes a moment after its last owner.
+async fn port_is_free(port: SocketAddr) {
+    until("the port", || std::net::UdpSocket::bind(port).is_ok()).await;
 }
 
 /// Two nodes in one mesh, linked.

@@ -36,8 +36,9 @@ impl Default for Config {
     }
 }
 
-/// Values above this many bytes live in blob files: sled leaks large values (PITFALLS).
-pub(crate) const INLINE_BYTES: usize = 32 * 1024;
+/// Values above this many bytes live in blob files: sled rewrites up to 17 values at once, leaks large ones (PITFALLS), and
+/// puts what exceeds a quarter of a segment into files of its own that it never syncs.
+pub(crate) const INLINE_BYTES: usize = 8 * 1024;
 
 /// Changes waiting for the writer; more is an error (DESIGN §1.8).
 pub(crate) const QUEUE_CHANGES: usize = 8_192;

@@ -47,6 +47,7 @@ impl SledState {
         let db = sled::Config::new()
             .path(dir)
             .cache_capacity(cache_bytes)
+            .segment_size(SEGMENT)
             .flush_every_ms(Some(FLUSH_EVERY_MS))
             .open()
             .map_err(refused)?;
@@ -59,21 +60,25 @@ impl SledState {
     }
 
     /// Writes everything. Not atomic: the journal that holds it is kept until this and a sync are done.
+    ///
+    /// Synced in parts: sled reuses a segment once what it held was written anew, and takes its own flush for durable. A
+    /// segment is overwritten a whole segment of writes after that at the earliest, so parts well below one are safe.
     pub(crate) fn apply(&self, writes: &Writes) -> Result<(), EngineError> {
-        let mut live = self.live.load(Ordering::Relaxed);
+        let mut unsynced = 0;
         for (tree, writes) in writes.trees() {
             let tree = self.tree(tree);
             for (key, value) in writes {
-                let before = match value {
-                    Some(value) => tree.insert(key, value.as_slice()),
-                    None => tree.remove(key),
+                match value {
+                    Some(value) => tree.insert(key, value.as_slice()).map_err(failed)?,
+                    None => tree.remove(key).map_err(failed)?,
                 };
-                let size = |value: &[u8]| (key.len() + value.len()) as u64;
-                let before = before.map_err(failed)?.map_or(0, |before| size(&before));
-                live = (live + value.as_deref().map_or(0, size)).saturating_sub(before);
+                unsynced += PAGES * value.as_ref().map_or(0, Vec::len).max(SMALL);
+                if unsynced >= PART {
+                    self.sync()?;
+                    unsynced = 0;
+                }
             }
         }
-        self.live.store(live, Ordering::Relaxed);
         Ok(())
     }
 
@@ -195,6 +200,17 @@ const SLACK: u64 = 4 << 20;
 /// How often sled's own thread looks for segments to reuse. Durability never waits for it.
 const FLUSH_EVERY_MS: u64 = 5_000;
 
-/// sled's default size of a segment, and of the header that each begins with.
-const SEGMENT: usize = 512 << 10;
+/// The size of a segment, eight times sled's default: what is larger than a quarter of one leaves the file that is synced.
+const SEGMENT: usize = 4 << 20;
+
+/// Bytes that each segment begins with.
 const SEGMENT_HEADER: usize = 20;
+
+/// Bytes written, by estimate, between two syncs.
+const PART: usize = SEGMENT / 2;
+
+/// How many times its size one write may cost, roughly: a page of 17 values rewritten, and one more moved.
+const PAGES: usize = 40;
+
+/// What a small value counts as.
+const SMALL: usize = 256;

@@ -7,11 +7,11 @@ use amesh_proto::key::KeyAlgorithm;
 use amesh_proto::message::{Mail, Priority};
 use amesh_proto::time::UnixMillis;
 use amesh_proto::trust::Trust;
-use amesh_store::{
-    AgentNo, Config, Delivery, NewAgent, NewMail, Origin, RegisterOutcome, Store, Target,
-};
+use amesh_store::{AgentNo, Config, Delivery, NewAgent, NewMail, Origin, RegisterOutcome, Store, Target};
 use amesh_tests::lab::skip;
-use amesh_tests::power::{Call, Disk, Event, Loss, is_complete, missing_after, parse, possible, strace_command};
+use amesh_tests::power::{
+    Call, Disk, Event, Loss, is_complete, missing_after, parse, possible, strace_command,
+};
 use anyhow::{Context, Result, bail, ensure};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -113,7 +113,8 @@ fn a_busy_store() -> Result<()> {
                 say(COMMITTED, n)?;
                 kept.insert(n);
             }
-            let taken: Vec<u64> = kept.iter().copied().filter(|n| (n * 2_654_435_761 + round) % 7 < 4).collect();
+            let taken: Vec<u64> =
+                kept.iter().copied().filter(|n| (n * 2_654_435_761 + round) % 7 < 4).collect();
             taken.iter().try_for_each(|n| say(TAKING, *n))?;
             kept.retain(|n| !taken.contains(n));
             store.acknowledge(alice, taken.into_iter().map(id).collect()).wait()?;
@@ -145,7 +146,8 @@ fn register(store: &Store) -> Result<AgentNo> {
 
 /// From 1 to 7 KB, no two alike.
 fn mail(number: u64, agent: AgentNo) -> Result<NewMail> {
-    let payload = (0..1_000 + number % 5 * 1_500).map(|at| b"abcdefghijklmnopqrstuvw"[((at * number) % 23) as usize]);
+    let payload =
+        (0..1_000 + number % 5 * 1_500).map(|at| b"abcdefghijklmnopqrstuvw"[((at * number) % 23) as usize]);
     let mail = Mail {
         id: id(number),
         from: address("system")?,

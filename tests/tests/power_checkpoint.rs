@@ -28,7 +28,7 @@ async fn nothing_is_lost_when_the_power_goes_while_the_journal_is_moved() -> Res
     let scratch = tempfile::tempdir()?;
     let (record, root) = (scratch.path().join("store.strace"), scratch.path().join("data"));
     let mut command = strace_command(&std::env::current_exe()?, &record);
-    command.args(["--exact", "a_busy_store", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.args(["--exact", "a_busy_store", "--nocapture", "--test-threads=1"]);
     let mut child = command.env(STORE, root.join("store")).spawn()?;
     let pid = child.id();
     let status = tokio::task::spawn_blocking(move || child.wait()).await??;
@@ -55,10 +55,13 @@ fn cut_while_moving(root: &Path, events: &[Event], scratch: &Path) -> Result<()>
     ensure!(reused > 3, "too little was written to prove anything");
     let mut disk = Disk::new(root);
     let mut kept = BTreeSet::new();
+    // Before the first commit there is nothing to lose; a store cut down while it is being made may have to be reset.
+    let mut begun = false;
     for (number, event) in events.iter().enumerate() {
         note(event, &mut kept);
         disk.apply(event);
-        if !at.contains(&number) {
+        begun |= !kept.is_empty();
+        if !begun || !at.contains(&number) {
             continue;
         }
         let loss = [Loss::Pieces(0.5), Loss::Everything, Loss::Pieces(0.9), Loss::Pieces(0.1)][number % 4];
@@ -93,8 +96,8 @@ fn note(event: &Event, kept: &mut BTreeSet<String>) {
 }
 
 /// Run by the test above, in a process of its own: fills a mailbox and takes mail out of its middle, over many openings.
+/// Without the variable there is no store to fill.
 #[test]
-#[ignore = "only the test above runs this"]
 fn a_busy_store() -> Result<()> {
     let Some(dir) = std::env::var_os(STORE) else { return Ok(()) };
     let (mut number, mut kept) = (0, BTreeSet::new());

@@ -174,6 +174,31 @@ pub(crate) fn pending(
     damage.map_or(Ok(entries), Err)
 }
 
+/// How many messages there are with `after < seq <= until`; of expired ones only those that outlive `living_at`.
+pub(crate) fn count(
+    read: &dyn Read,
+    agent: AgentNo,
+    (after, until): (Seq, Seq),
+    living_at: Option<UnixMillis>,
+) -> Result<u32, StoreError> {
+    let range = Range::numbers(&agent.0.to_be_bytes(), after.0.saturating_add(1), until.0.saturating_add(1));
+    let (mut count, mut damage) = (0, None);
+    if after >= until {
+        return Ok(0);
+    }
+    read.scan(Tree::Mailbox, &range, &mut |_, value| match codec::decode_prefix::<Head>(value) {
+        Ok((head, _)) => {
+            count += u32::from(living_at.is_none_or(|now| head.expires_at > now));
+            ControlFlow::Continue(())
+        }
+        Err(error) => {
+            damage = Some(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    damage.map_or(Ok(count), Err)
+}
+
 /// The message under a shown id.
 pub(crate) fn entry(
     read: &dyn Read,

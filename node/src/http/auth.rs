@@ -6,10 +6,11 @@
 use crate::agents::{Agent, AuthError};
 use crate::http::error::Problem;
 use crate::http::limit::{Class, Standing};
+use crate::http::page::Query;
 use crate::http::state::{Peer, Shared, State};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -29,6 +30,9 @@ pub(crate) struct Route;
 /// Counts as polling.
 #[derive(Debug)]
 pub(crate) struct Pending;
+/// Counts as polling, unless it means to wait: a long-poll is no burden while it lasts (DESIGN §6).
+#[derive(Debug)]
+pub(crate) struct Waiting;
 /// Counts as anything else.
 #[derive(Debug)]
 pub(crate) struct Other;
@@ -37,6 +41,11 @@ pub(crate) struct Other;
 pub(crate) trait Counted: Send {
     /// The class.
     const CLASS: Class;
+
+    /// Whether a request for `uri` counts at all.
+    fn counts(_uri: &Uri) -> bool {
+        true
+    }
 }
 
 impl Counted for Route {
@@ -44,6 +53,13 @@ impl Counted for Route {
 }
 impl Counted for Pending {
     const CLASS: Class = Class::Pending;
+}
+impl Counted for Waiting {
+    const CLASS: Class = Class::Pending;
+
+    fn counts(uri: &Uri) -> bool {
+        !matches!(Query::parse(uri.query()).wait(), Ok(Some(_)))
+    }
 }
 impl Counted for Other {
     const CLASS: Class = Class::Other;
@@ -69,7 +85,10 @@ impl<C: Counted> FromRequestParts<Shared> for Caller<C> {
             Some(key) => log_in(state, peer, key)?,
             None => return Err(failed(state, peer, MISSING)),
         };
-        let standing = state.limits(peer).agent(C::CLASS, &agent.no, state.now())?;
+        let standing = match C::counts(&parts.uri) {
+            true => state.limits(peer).agent(C::CLASS, &agent.no, state.now())?,
+            false => None,
+        };
         Ok(Self { agent, standing, counted: PhantomData })
     }
 }

@@ -62,6 +62,13 @@ impl Problem {
         Self::new(code::UNAVAILABLE, message)
     }
 
+    /// Says when to ask again.
+    #[must_use]
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.more().retry_after = Some(seconds);
+        self
+    }
+
     /// Names the member at fault.
     #[must_use]
     pub(crate) fn field(mut self, field: &'static str) -> Self {
@@ -147,6 +154,7 @@ pub(super) fn status_of(code: &str) -> StatusCode {
         | "key_mismatch"
         | "key_revoked" => StatusCode::FORBIDDEN,
         code::NOT_FOUND => StatusCode::NOT_FOUND,
+        code::CURSOR_EXPIRED => StatusCode::GONE,
         code::METHOD_NOT_ALLOWED => StatusCode::METHOD_NOT_ALLOWED,
         code::REQUEST_TIMEOUT => StatusCode::REQUEST_TIMEOUT,
         code::NAME_TAKEN | code::KEY_CONFLICT | code::DUPLICATE_MESSAGE | CONFLICT => StatusCode::CONFLICT,
@@ -220,9 +228,7 @@ impl From<StoreError> for Problem {
 
 fn not_now(cause: &dyn std::fmt::Display) -> Problem {
     tracing::error!(%cause, "the store did not take a change");
-    let mut problem = Problem::unavailable("the node cannot write at the moment; try again shortly");
-    problem.more().retry_after = Some(1);
-    problem
+    Problem::unavailable("the node cannot write at the moment; try again shortly").retry_after(1)
 }
 
 impl From<RegisterError> for Problem {
@@ -253,6 +259,7 @@ mod tests {
             ("forbidden", 403),
             ("not_found", 404),
             ("name_taken", 409),
+            ("cursor_expired", 410),
             ("payload_too_large", 413),
             ("rate_limited", 429),
             ("internal_error", 500),

@@ -2,17 +2,20 @@
 
 use crate::agents::Agent;
 use crate::http::error::Problem;
+use crate::http::page::{Query, bad_cursor, cursor};
 use crate::http::state::State;
+use crate::message::Method;
+use amesh_proto::api::error::code;
 use amesh_proto::api::pending::Delivery;
 use amesh_proto::id::MessageId;
-use amesh_store::Seq;
+use amesh_store::{MailboxEntry, Seq};
 use std::sync::Arc;
 
 /// A piece of a mailbox.
 #[derive(Debug)]
 pub(crate) struct Page {
-    /// The messages, oldest first.
-    pub(crate) mail: Vec<Delivery>,
+    /// The messages and their places, oldest first.
+    pub(crate) mail: Vec<(Seq, Delivery)>,
     /// The place of the last entry looked at; where the next page begins.
     pub(crate) last: Option<Seq>,
     /// Whether there is a next page.
@@ -26,7 +29,7 @@ pub(crate) fn read(
     agent: &Arc<Agent>,
     after: Option<Seq>,
     limit: usize,
-    method: &str,
+    method: Method,
 ) -> Result<Page, Problem> {
     let hallway = &state.parts.hallway;
     let (mut entries, mut bytes, mut last, mut has_more) = (Vec::new(), 0, after, true);
@@ -49,8 +52,29 @@ pub(crate) fn read(
             }
         });
     }
-    let mail = entries.iter().filter_map(|entry| hallway.render(entry, method)).collect();
+    let rendered = |entry: &MailboxEntry| Some((entry.seq, hallway.render(entry, method)?));
+    let mail = entries.iter().filter_map(rendered).collect();
     Ok(Page { mail, last: entries.last().map(|entry| entry.seq), has_more })
+}
+
+/// The place that a page's or a count's cursor names; `name` is the parameter that holds it. A cursor means something
+/// only to the store that gave it: after a restore its numbers could hide mail.
+pub(crate) fn position(state: &State, query: &Query<'_>, name: &'static str) -> Result<Option<Seq>, Problem> {
+    let Some(text) = query.position(name)? else { return Ok(None) };
+    let parts =
+        text.split_once('.').and_then(|(born, seq)| Some((born.parse::<u64>().ok()?, seq.parse().ok()?)));
+    let (generation, seq) = parts.ok_or_else(|| bad_cursor().field(name))?;
+    let store = &state.parts.store;
+    if generation != store.generation() || Seq(seq) > store.position() {
+        let why = "this cursor is of an earlier state of the mailbox; begin again without one";
+        return Err(Problem::new(code::CURSOR_EXPIRED, why).field(name));
+    }
+    Ok(Some(Seq(seq)))
+}
+
+/// The cursor that names a place.
+pub(crate) fn cursor_at(state: &State, seq: Seq) -> String {
+    cursor(&format_args!("{}.{}", state.parts.store.generation(), seq.0))
 }
 
 /// Removes messages; says how many there were. On disk when this returns.

@@ -29,7 +29,7 @@ use axum::Router;
 use axum::routing::{any, delete, get, post};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use v1::{agents, health, info, messages, pending, register, route, ws};
+use v1::{agents, count, health, info, messages, pending, register, route, ws};
 
 /// How the agents' API is offered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,8 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// Connections at a time, WebSockets included; more are turned away with 503.
     pub max_connections: usize,
+    /// Requests at a time that may wait for mail (`wait=`); more are turned away with 503.
+    pub max_long_polls: usize,
     /// Seconds within which a request's head must arrive; also how long an idle connection is kept.
     pub header_timeout_s: u64,
     /// Seconds within which a request's body must arrive.
@@ -62,6 +64,7 @@ impl Default for Config {
             api: vec![(Ipv4Addr::LOCALHOST, DEFAULT_PORT).into(), (Ipv6Addr::LOCALHOST, DEFAULT_PORT).into()],
             allowed_hosts: Vec::new(),
             max_connections: 4096,
+            max_long_polls: 2048,
             header_timeout_s: 30,
             body_timeout_s: 10,
             socket_auth_s: 10,
@@ -86,6 +89,7 @@ fn routes(state: Shared) -> Router {
             .route(&at("/messages/pending"), post(pending::acknowledge_batch))
             .route(&at("/messages/pending"), delete(pending::acknowledge_query))
             .route(&at("/messages/pending/ack"), post(pending::acknowledge_batch))
+            .route(&at("/messages/pending/count"), get(count::count))
             .route(&at("/messages/pending/{id}"), delete(pending::acknowledge_one))
             .route(&at("/messages/{id}"), get(messages::state))
             .route(&at("/inbox"), get(pending::list))

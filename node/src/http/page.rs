@@ -5,6 +5,7 @@ use amesh_proto::api::error::code;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// The members of a query string, decoded; the first of a name counts.
 #[derive(Debug)]
@@ -49,13 +50,38 @@ impl<'a> Query<'a> {
     /// # Errors
     /// 400 `invalid_field` for what [`cursor`] did not make.
     pub(crate) fn cursor(&self) -> Result<Option<String>, Problem> {
-        let Some(text) = self.get("cursor") else { return Ok(None) };
+        self.position("cursor")
+    }
+
+    /// The same under another name.
+    ///
+    /// # Errors
+    /// As [`Self::cursor`].
+    pub(crate) fn position(&self, name: &'static str) -> Result<Option<String>, Problem> {
+        let Some(text) = self.get(name) else { return Ok(None) };
         let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok();
         let inner = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
         match inner.as_deref().and_then(|inner| inner.strip_prefix(MARK)) {
             Some(position) => Ok(Some(position.to_owned())),
-            None => Err(bad_cursor()),
+            None => Err(bad_cursor().field(name)),
         }
+    }
+
+    /// `wait`: seconds to wait for something new, 30 at most; none unless given.
+    ///
+    /// # Errors
+    /// 400 `invalid_field` for what is not a number.
+    pub(crate) fn wait(&self) -> Result<Option<Duration>, Problem> {
+        let Some((_, text)) = self.0.iter().find(|(name, _)| name == "wait") else { return Ok(None) };
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if !digits {
+            return Err(Problem::invalid(
+                "wait",
+                format!("expected a number of seconds up to {LONGEST_WAIT}"),
+            ));
+        }
+        let seconds = text.parse().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);
+        Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
     }
 
     /// Refuses API keys in the query string (WS-1): they end up in logs and histories.
@@ -107,6 +133,7 @@ fn decode(text: &str) -> Cow<'_, str> {
 }
 
 const MAX: usize = 100;
+const LONGEST_WAIT: u64 = 30;
 const MARK: &str = "1:";
 
 #[cfg(test)]
@@ -132,6 +159,19 @@ mod tests {
         assert_eq!(Query::parse(Some(&query)).cursor().unwrap().as_deref(), Some("17"));
         for bad in ["cursor=17", "cursor=%ff%fe", "cursor=a"] {
             assert!(Query::parse(Some(bad)).cursor().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_cut_to_half_a_minute_or_refused() {
+        let wait = |query| Query::parse(Some(query)).wait().map_err(|p| p.code());
+        assert_eq!(wait(""), Ok(None));
+        assert_eq!(wait("wait=0"), Ok(None));
+        assert_eq!(wait("wait=7"), Ok(Some(Duration::from_secs(7))));
+        assert_eq!(wait("wait=31"), Ok(Some(Duration::from_secs(30))));
+        assert_eq!(wait("wait=99999999999999999999999"), Ok(Some(Duration::from_secs(30))));
+        for bad in ["wait=", "wait=-1", "wait=x", "wait=1.5"] {
+            assert_eq!(wait(bad), Err("invalid_field"), "{bad}");
         }
     }
 

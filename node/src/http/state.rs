@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Everything the doors stand on.
 #[derive(Debug, Clone)]
@@ -50,6 +50,8 @@ pub struct State {
     pub(crate) local_limits: Limits<AgentNo>,
     /// On all others.
     pub(crate) public_limits: Limits<AgentNo>,
+    /// Places for requests that wait for mail.
+    pub(crate) long_polls: Semaphore,
     /// Where the agents' API listens.
     pub(crate) api: Vec<SocketAddr>,
     started: Duration,
@@ -64,7 +66,8 @@ impl State {
         let started = parts.clock.monotonic();
         let local_limits = Limits::new(parts.config.local_limits);
         let public_limits = Limits::new(parts.config.public_limits);
-        Arc::new(Self { parts, local_limits, public_limits, api, started })
+        let long_polls = Semaphore::new(parts.config.max_long_polls.min(Semaphore::MAX_PERMITS));
+        Arc::new(Self { parts, local_limits, public_limits, long_polls, api, started })
     }
 
     /// Wall time.

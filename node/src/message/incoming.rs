@@ -81,6 +81,8 @@ pub enum Status {
 pub enum Method {
     /// Pushed over an open socket.
     Websocket,
+    /// Posted to the recipient's own address.
+    Webhook,
     /// Waiting to be fetched or carried.
     Relay,
     /// Carried to another host of the mesh.
@@ -92,6 +94,8 @@ pub enum Method {
 pub enum Basis {
     /// The recipient's socket took it.
     SocketWritten,
+    /// The recipient's webhook answered 2xx.
+    Webhook2xx,
     /// It is on disk in the recipient's mailbox.
     MailboxWritten,
     /// It is on disk in this node's outbox.
@@ -118,6 +122,7 @@ impl Method {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Websocket => "websocket",
+            Self::Webhook => "webhook",
             Self::Relay => "relay",
             Self::Mesh => "mesh",
         }
@@ -130,6 +135,7 @@ impl Basis {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SocketWritten => "socket_written",
+            Self::Webhook2xx => "webhook_2xx",
             Self::MailboxWritten => "mailbox_written",
             Self::OutboxWritten => "queued",
             Self::Refused => "refused",

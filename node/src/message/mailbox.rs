@@ -3,6 +3,7 @@
 
 use super::Hallway;
 use super::deliver::delivery;
+use super::incoming::Method;
 use super::notice::Notice;
 use crate::agents::Agent;
 use crate::agents::directory::{KeyAnswer, Resolution};
@@ -44,10 +45,20 @@ impl Hallway {
         usize::try_from(self.inner.store.pending_count(agent.no)).unwrap_or(usize::MAX)
     }
 
-    /// `entry` as its owner is handed it; `method` says how (`relay`, `websocket`). Nothing when its text is damaged,
+    /// How many messages wait for `agent` that were committed after `after`, and no later than `until`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn pending_between(&self, agent: &Agent, after: Seq, until: Seq) -> Result<usize, StoreError> {
+        let living_at = self.clock_is_steady().then(|| self.inner.clock.now());
+        let count = self.inner.store.pending_between(agent.no, after, until, living_at)?;
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    /// `entry` as its owner is handed it; `method` says how. Nothing when its text is damaged,
     /// which is logged: one such entry must not hide the others.
     #[must_use]
-    pub fn render(&self, entry: &MailboxEntry, method: &str) -> Option<Delivery> {
+    pub fn render(&self, entry: &MailboxEntry, method: Method) -> Option<Delivery> {
         let key = self.sender_key(entry);
         let rendered = delivery::render(entry, key.as_ref(), method);
         rendered

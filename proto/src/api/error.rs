@@ -34,6 +34,7 @@ pub mod code {
     pub const UNAUTHORIZED: &str = "unauthorized";
     pub const FORBIDDEN: &str = "forbidden";
     pub const NOT_FOUND: &str = "not_found";
+    pub const CURSOR_EXPIRED: &str = "cursor_expired";
     pub const METHOD_NOT_ALLOWED: &str = "method_not_allowed";
     pub const REQUEST_TIMEOUT: &str = "request_timeout";
     pub const NAME_TAKEN: &str = "name_taken";

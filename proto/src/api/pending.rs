@@ -37,6 +37,9 @@ pub struct Local {
     /// `websocket`, `relay` …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery_method: Option<String>,
+    /// What this delivery rests on: `mailbox_written` where it was fetched, `socket_written` where it was pushed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<String>,
     /// The judgement.
     #[serde(default)]
     pub security: Security,
@@ -80,6 +83,17 @@ pub struct PendingPage {
     /// Whether there is one.
     #[serde(default)]
     pub has_more: bool,
+}
+
+/// How much waits, and since when (`GET /messages/pending/count`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingCount {
+    /// Messages that came after the position asked about; all that wait where none was given.
+    pub count: usize,
+    /// All that wait.
+    pub total: usize,
+    /// The position up to which was counted: `after` of the next question, or of the list.
+    pub cursor: String,
 }
 
 /// The reply to a single acknowledgement (RLY-5).

@@ -179,7 +179,7 @@ pub struct RouteResponse {
     /// `websocket`, `webhook`, `relay`, `mesh` or `local`.
     #[serde(default)]
     pub method: String,
-    /// What `delivered` rests on: `socket`, `mailbox` at the recipient's node, and so on.
+    /// What the status rests on: `socket_written`, `webhook_2xx`, `mailbox_written`, `queued` or `refused`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basis: Option<String>,
     /// RFC 3339, when delivered.

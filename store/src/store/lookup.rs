@@ -63,6 +63,26 @@ impl Store {
         self.read(|read| mailbox::pending(read, self.shared().bodies(), agent, span, limit))
     }
 
+    /// How many messages a mailbox holds with `after < seq <= until`, those left out that expire by `living_at`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn pending_between(
+        &self,
+        agent: AgentNo,
+        after: Seq,
+        until: Seq,
+        living_at: Option<UnixMillis>,
+    ) -> Result<u32, StoreError> {
+        self.read(|read| mailbox::count(read, agent, (after, until), living_at))
+    }
+
+    /// The last place in the order of commits that is durable: what comes has higher ones.
+    #[must_use]
+    pub fn position(&self) -> Seq {
+        self.shared().durable()
+    }
+
     /// Messages in a mailbox.
     #[must_use]
     pub fn pending_count(&self, agent: AgentNo) -> u32 {

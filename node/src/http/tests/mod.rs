@@ -6,6 +6,7 @@ mod input;
 mod limits;
 mod mail;
 mod socket;
+mod waiting;
 
 use crate::agents::Agents;
 use crate::agents::directory::Directory;

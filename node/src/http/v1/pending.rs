@@ -6,12 +6,12 @@ use crate::http::body::{self, Json, Segment};
 use crate::http::error::Problem;
 use crate::http::finish::to_the_end;
 use crate::http::mailbox;
-use crate::http::page::{Query, bad_cursor, cursor};
+use crate::http::page::Query;
 use crate::http::state::{self, Shared};
+use crate::message::Method;
 use amesh_proto::api::fields::BadBody;
 use amesh_proto::api::pending::{AckBatch, AckMany, AckOne, PendingPage};
 use amesh_proto::id::MessageId;
-use amesh_store::Seq;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
@@ -24,27 +24,27 @@ pub(crate) async fn list(State(state): State<Shared>, caller: Caller<Pending>, u
 
 fn page(state: &state::State, agent: &Arc<Agent>, query: &Query<'_>) -> Result<PendingPage, Problem> {
     let limit = query.limit()?;
-    let (after, seen) = position(query)?;
-    let total = state.parts.hallway.pending_count(agent);
-    let page = mailbox::read(state, agent, after, limit, "relay")?;
-    let count = page.mail.len();
-    let last = page.last.filter(|_| page.has_more);
+    let after = match mailbox::position(state, query, "cursor")? {
+        Some(after) => Some(after),
+        // What `messages/pending/count` gave.
+        None => mailbox::position(state, query, "after")?,
+    };
+    let (hallway, until) = (&state.parts.hallway, state.parts.store.position());
+    let total = hallway.pending_count(agent);
+    let page = mailbox::read(state, agent, after, limit, Method::Relay)?;
+    let next = page.last.filter(|_| page.has_more);
+    let remaining = match next {
+        Some(last) => hallway.pending_between(agent, last, until)?.max(1),
+        None => 0,
+    };
     Ok(PendingPage {
-        count,
-        remaining: if page.has_more { total.saturating_sub(seen + count).max(1) } else { 0 },
+        count: page.mail.len(),
+        remaining,
         total,
-        cursor: last.map(|seq| cursor(&format_args!("{}.{}", seq.0, seen + count))),
+        cursor: next.map(|last| mailbox::cursor_at(state, last)),
         has_more: page.has_more,
-        messages: page.mail,
+        messages: page.mail.into_iter().map(|(_, mail)| mail).collect(),
     })
-}
-
-/// A cursor holds where the last page ended and how many messages were shown up to there.
-fn position(query: &Query<'_>) -> Result<(Option<Seq>, usize), Problem> {
-    let Some(text) = query.cursor()? else { return Ok((None, 0)) };
-    let parts = text.split_once('.').and_then(|(seq, seen)| Some((seq.parse().ok()?, seen.parse().ok()?)));
-    let (seq, seen): (u64, u32) = parts.ok_or_else(bad_cursor)?;
-    Ok((Some(Seq(seq)), seen as usize))
 }
 
 /// `DELETE /messages/pending/{id}`, `POST /inbox/{id}/ack`

@@ -1,6 +1,7 @@
 //! A mailbox entry as its owner is handed it, by polling or by socket. This is the last hop, so here, and nowhere
 //! before, foreign content is wrapped (TRU-4, TRU-10); the payload as signed goes along.
 
+use crate::message::incoming::{Basis, Method};
 use amesh_proto::api::pending::{Delivery, Local, Security};
 use amesh_proto::key::PublicKey;
 use amesh_proto::trust::{self, Trust};
@@ -14,7 +15,7 @@ use serde_json::value::RawValue;
 pub(in crate::message) fn render(
     entry: &MailboxEntry,
     key: Option<&PublicKey>,
-    method: &str,
+    method: Method,
 ) -> Result<Delivery, serde_json::Error> {
     let mail = &entry.mail;
     let signed = mail.form.is_some();
@@ -39,7 +40,8 @@ pub(in crate::message) fn render(
         local: Some(Local {
             verified: signed,
             received_at: Some(received_at.clone()),
-            delivery_method: Some(method.to_owned()),
+            delivery_method: Some(method.as_str().to_owned()),
+            basis: Some(basis(method).as_str().to_owned()),
             security: Security {
                 trust: entry.trust.as_str().to_owned(),
                 injection_flags: Vec::new(),
@@ -49,6 +51,14 @@ pub(in crate::message) fn render(
             original_payload,
         }),
     })
+}
+
+/// What whoever reads this delivery can rely on. The answer of a webhook is not known to the request that asks for it.
+fn basis(method: Method) -> Basis {
+    match method {
+        Method::Websocket => Basis::SocketWritten,
+        Method::Webhook | Method::Relay | Method::Mesh => Basis::MailboxWritten,
+    }
 }
 
 /// The id is not signed (SIG-10): where the mailbox shows the message under another one, so does the envelope.

@@ -134,7 +134,10 @@ impl House {
     /// What `agent` would fetch.
     pub(super) fn inbox(&self, agent: &Agent) -> Vec<Delivery> {
         let entries = self.hallway.pending(agent, None, 100).unwrap();
-        entries.iter().map(|entry| self.hallway.render(entry, "relay").unwrap()).collect()
+        entries
+            .iter()
+            .map(|entry| self.hallway.render(entry, crate::message::Method::Relay).unwrap())
+            .collect()
     }
 
     pub(super) fn outbox(&self) -> Vec<OutboxEntry> {

@@ -7,7 +7,7 @@ use crate::agents::presence::Guard;
 use crate::http::error::Problem;
 use crate::http::mailbox;
 use crate::http::state::{Peer, Shared};
-use crate::message::MailSignal;
+use crate::message::{MailSignal, Method};
 use amesh_proto::api::ws::{Connected, MessageNew};
 use amesh_store::Seq;
 use axum::extract::ws::{Message, WebSocket};
@@ -28,8 +28,8 @@ pub(super) struct Session {
     _online: Guard,
     /// Everything up to here has been written to this socket.
     written: Option<Seq>,
-    /// How many of the next messages waited before the socket opened.
-    replay_left: usize,
+    /// What was there when the socket opened lies up to here, and is marked as replayed.
+    replay_until: Seq,
     /// Work that frames of this client asked for; its frames are the answers.
     pub(super) under_way: FuturesUnordered<BoxFuture<'static, Vec<String>>>,
     pub(super) last_active: Instant,
@@ -62,6 +62,7 @@ impl Session {
     pub(super) fn new(state: Shared, peer: Peer, identity: Identity, socket: WebSocket) -> Self {
         // Watching begins before the mailbox is read, so that nothing falls between.
         let signal = state.parts.hallway.subscribe(&identity.agent);
+        let replay_until = state.parts.store.position();
         let online = state.parts.agents.presence().connect(identity.agent.no);
         Self {
             state,
@@ -71,7 +72,7 @@ impl Session {
             signal,
             _online: online,
             written: None,
-            replay_left: 0,
+            replay_until,
             under_way: FuturesUnordered::new(),
             last_active: Instant::now(),
         }
@@ -86,7 +87,6 @@ impl Session {
 
     async fn live(&mut self) -> Result<std::convert::Infallible, End> {
         let waiting = self.state.parts.hallway.pending_count(self.agent());
-        self.replay_left = waiting;
         let greeting = text(&Connected::new(self.agent().address.as_str(), waiting));
         say(&mut self.socket, greeting).await?;
         self.push().await?;
@@ -120,7 +120,7 @@ impl Session {
     async fn push(&mut self) -> Result<(), End> {
         self.still_known().await?;
         loop {
-            let page = mailbox::read(&self.state, self.agent(), self.written, PAGE, "websocket");
+            let page = mailbox::read(&self.state, self.agent(), self.written, PAGE, Method::Websocket);
             let page = match page {
                 Ok(page) => page,
                 Err(problem) => return Err(self.fail(&problem).await),
@@ -128,10 +128,8 @@ impl Session {
             let Some(last) = page.last else { return Ok(()) };
             let now = self.state.now().to_rfc3339();
             let mut frames = Vec::with_capacity(page.mail.len());
-            for mail in &page.mail {
-                let replay = self.replay_left > 0;
-                self.replay_left = self.replay_left.saturating_sub(1);
-                frames.push(text(&MessageNew::new(mail, &now, replay)));
+            for (seq, mail) in &page.mail {
+                frames.push(text(&MessageNew::new(mail, &now, *seq <= self.replay_until)));
             }
             let has_more = page.has_more;
             drop(page);
@@ -140,8 +138,6 @@ impl Session {
             self.last_active = Instant::now();
             self.state.parts.hallway.pushed(self.agent(), last);
             if !has_more {
-                // What waited has been shown; whatever was acknowledged elsewhere meanwhile no longer counts.
-                self.replay_left = 0;
                 return Ok(());
             }
         }

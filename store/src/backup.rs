@@ -2,7 +2,7 @@
 //! the writer between two groups, read by `maintain`.
 
 use crate::blob;
-use crate::engine::sled::sync_dir;
+use crate::engine::prepare::sync_dir;
 use crate::engine::{EngineError, Range, Read};
 use crate::error::StoreError;
 use crate::trees::Tree;

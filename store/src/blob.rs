@@ -2,7 +2,7 @@
 //! swept by the writer alone, so nothing sweeps a blob between its writing and its commit.
 
 use crate::codec::{self, Value, damaged};
-use crate::engine::sled::sync_dir;
+use crate::engine::prepare::sync_dir;
 use crate::engine::{EngineError, Read};
 use crate::error::StoreError;
 use crate::trees::Tree;

@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::engine::journaled::{Directory, JOURNAL_BYTES};
-use crate::engine::sled::{FILE, sync_dir};
+use crate::engine::prepare::{FILE, sync_dir};
 use crate::engine::{Disk, DiskError, Engine, Read};
 use crate::error::{OpenError, StoreError};
 use crate::meta::{Birth, Counters, FORMAT};

@@ -4,7 +4,8 @@
 use crate::backup::{BackupReport, Reader, Record};
 use crate::blob;
 use crate::engine::Writes;
-use crate::engine::sled::{FILE, SledState, sync_dir};
+use crate::engine::prepare::{FILE, beside, sync_dir, sync_parent};
+use crate::engine::sled::SledState;
 use crate::error::StoreError;
 use crate::load;
 use crate::meta::{Birth, Counters, RESTORE_JUMP};
@@ -205,16 +206,6 @@ fn set_aside(dir: &Path, why: &str, now: UnixMillis) -> Result<PathBuf, Maintain
     fs::rename(dir, &aside)?;
     sync_parent(dir)?;
     Ok(aside)
-}
-
-fn beside(dir: &Path, what: &str) -> PathBuf {
-    let mut name = dir.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{what}"));
-    dir.with_file_name(name)
-}
-
-fn sync_parent(dir: &Path) -> std::io::Result<()> {
-    sync_dir(dir.parent().unwrap_or_else(|| Path::new(".")))
 }
 
 /// Memory for sled's page cache meanwhile.

@@ -10,7 +10,7 @@ use amesh_proto::trust::Trust;
 use amesh_store::{AgentNo, Config, Delivery, NewAgent, NewMail, Origin, RegisterOutcome, Store, Target};
 use amesh_tests::lab::skip;
 use amesh_tests::power::{
-    Call, Disk, Event, Loss, is_complete, missing_after, parse, possible, strace_command,
+    Call, Disk, Event, Loss, cuts_and_seed, is_complete, missing_after, parse, possible, strace_command,
 };
 use anyhow::{Context, Result, bail, ensure};
 use rand::SeedableRng;
@@ -44,24 +44,20 @@ async fn nothing_is_lost_when_the_power_goes_while_the_journal_is_moved() -> Res
 
 /// Cuts the power right behind writes to the database.
 fn cut_while_moving(root: &Path, events: &[Event], scratch: &Path) -> Result<()> {
-    let seed = std::env::var("AMESH_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(rand::random);
+    let (cuts, seed) = cuts_and_seed();
     let mut random = StdRng::seed_from_u64(seed);
     let moves: Vec<usize> = (0..events.len()).filter(|at| to_database(&events[*at]).is_some()).collect();
     let offsets: Vec<u64> = moves.iter().filter_map(|at| to_database(&events[*at])).collect();
     let reused = offsets.windows(2).filter(|pair| pair[1] < pair[0]).count();
-    let at: BTreeSet<usize> = moves.iter().copied().step_by((moves.len() / CUTS).max(1)).collect();
+    let at: BTreeSet<usize> = moves.iter().copied().step_by((moves.len() / cuts).max(1)).collect();
     println!("seed {seed}: {} writes to the database, {reused} of them back into reused space", moves.len());
     ensure!(reused > 3, "too little was written to prove anything");
     let mut disk = Disk::new(root);
     let mut kept = BTreeSet::new();
-    // Before the first commit there is nothing to lose; a store cut down while it is being made may have to be reset.
-    let mut begun = false;
     for (number, event) in events.iter().enumerate() {
         note(event, &mut kept);
         disk.apply(event);
-        begun |= !kept.is_empty();
-        if !begun || !at.contains(&number) {
+        if !at.contains(&number) {
             continue;
         }
         let loss = [Loss::Pieces(0.5), Loss::Everything, Loss::Pieces(0.9), Loss::Pieces(0.1)][number % 4];
@@ -191,4 +187,3 @@ const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 const STORE: &str = "AMESH_BUSY_STORE";
 const COMMITTED: &str = "committed ";
 const TAKING: &str = "taking ";
-const CUTS: usize = 100;

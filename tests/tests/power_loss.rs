@@ -6,8 +6,8 @@ use amesh_tests::lab::skip;
 use amesh_tests::mesh::Mesh;
 use amesh_tests::node::Node;
 use amesh_tests::power::{
-    Call, Disk, Event, Loss, acknowledged_too_early, answered, is_complete, link_acknowledged, missing_after,
-    parse, possible,
+    Call, Disk, Event, Loss, acknowledged_too_early, answered, cuts_and_seed, is_complete, link_acknowledged,
+    missing_after, parse, possible,
 };
 use amesh_tests::wait::wait_for;
 use anyhow::{Context, Result, ensure};
@@ -38,7 +38,7 @@ fn nothing_answered_is_lost_when_the_power_goes() -> Result<()> {
         println!("{door}: {checked} answers, {} of them before their sync", early.len());
         ensure!(checked >= least, "only {checked} answers were seen at {door}");
         ensure!(early.is_empty(), "{door}: {early:?}");
-        let (cuts, missing) = cut_everywhere(recording, acknowledges, 104, scratch.path())?;
+        let (cuts, missing) = cut_everywhere(recording, acknowledges, cuts_and_seed(), scratch.path())?;
         println!("{door}: {cuts} cuts, {} answered messages missing", missing.len());
         ensure!(cuts >= 100 && missing.is_empty(), "{door}, {cuts} cuts: {missing:?}");
     }
@@ -55,7 +55,7 @@ fn a_build_without_the_sync_is_caught() -> Result<()> {
     };
     near.events.retain(|event| !matches!(&event.call, Call::Sync { path } if is_data(path)));
     let (checked, early) = acknowledged_too_early(&near.root, &near.events, answered);
-    let lost = match cut_everywhere(&near, answered, 12, scratch.path()) {
+    let lost = match cut_everywhere(&near, answered, (12, cuts_and_seed().1), scratch.path()) {
         Ok((_, missing)) => format!("{} messages", missing.len()),
         Err(error) => format!("the store: {:#}", error.root_cause()),
     };
@@ -198,11 +198,9 @@ async fn send_by_socket(from: &TestAgent, to: &TestAgent, run: usize, count: usi
 fn cut_everywhere(
     recording: &Recording,
     acknowledges: Acknowledges,
-    cuts: usize,
+    (cuts, seed): (usize, u64),
     scratch: &Path,
 ) -> Result<(usize, Vec<String>)> {
-    let seed = std::env::var("AMESH_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(rand::random);
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let at = cut_points(recording, acknowledges, cuts, &mut random);

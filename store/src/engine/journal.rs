@@ -1,7 +1,7 @@
 //! The journal's files: one record per group commit, each with a checksum. A record is durable after one `fdatasync`,
 //! which is all that an accepted message waits for. Written and replayed by `journaled`.
 
-use super::sled::sync_dir;
+use super::prepare::sync_dir;
 use super::{DiskError, Writes};
 use crate::trees::Tree;
 use std::fs::{self, File};

@@ -64,6 +64,12 @@ impl MemoryDisk {
         self.lock().full = full;
     }
 
+    /// Does `work` while the disk answers nobody.
+    pub fn while_stuck<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _stuck = self.lock();
+        work()
+    }
+
     /// How this disk answers for its space.
     pub(crate) fn space(&self) -> SpaceProbe {
         let disk = self.clone();

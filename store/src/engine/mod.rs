@@ -5,6 +5,7 @@ pub(crate) mod journal;
 pub(crate) mod journaled;
 pub(crate) mod memory;
 pub(crate) mod overlay;
+pub(crate) mod prepare;
 mod range;
 pub(crate) mod sled;
 

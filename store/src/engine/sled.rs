@@ -1,11 +1,11 @@
 //! The state on sled; beside `trees.rs` the only file that names it. Filled by `journaled` at each checkpoint, read by
 //! everybody through it.
 
+use super::prepare::{self, FILE, SEGMENT};
 use super::{DiskError, EngineError, Range, Read, Visit, Writes};
 use crate::trees::{self, Tree};
 use std::fs::File;
 use std::ops::{Bound, ControlFlow};
-use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,24 +23,18 @@ pub(crate) struct SledState {
 impl SledState {
     /// Opens what is in `dir`, or makes it. sled takes the lock that keeps a second process out.
     pub(crate) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, DiskError> {
-        let fresh = !dir.join(FILE).exists();
-        if fresh {
-            std::fs::create_dir_all(dir)?;
-        } else {
-            check_segments(&dir.join(FILE))?;
-        }
-        // sled panics on some damage (PITFALLS).
+        prepare::directory(dir, |dir| {
+            Self::open_guarded(dir, cache_bytes)?
+                .sync()
+                .map_err(|error| DiskError::Damaged(error.to_string()))
+        })?;
+        Self::open_guarded(dir, cache_bytes)
+    }
+
+    /// sled panics on some damage (PITFALLS).
+    fn open_guarded(dir: &Path, cache_bytes: u64) -> Result<Self, DiskError> {
         let opened = catch_unwind(AssertUnwindSafe(|| Self::open_sled(dir, cache_bytes)));
-        let state = opened.unwrap_or_else(|_| Err(DiskError::Damaged("sled panicked".into())))?;
-        if fresh {
-            state.sync().map_err(|error| DiskError::Damaged(error.to_string()))?;
-            sync_files(dir)?;
-            sync_dir(dir)?;
-            if let Some(parent) = dir.parent() {
-                sync_dir(parent)?;
-            }
-        }
-        Ok(state)
+        opened.unwrap_or_else(|_| Err(DiskError::Damaged("sled panicked".into())))
     }
 
     fn open_sled(dir: &Path, cache_bytes: u64) -> Result<Self, DiskError> {
@@ -142,40 +136,6 @@ impl Read for SledState {
     }
 }
 
-/// Looks, before sled may write, whether every segment begins as sled left it: sled takes what it does not know for the
-/// torn end of its log and overwrites it.
-fn check_segments(file: &Path) -> Result<(), DiskError> {
-    let file = File::open(file)?;
-    let length = file.metadata()?.len();
-    for at in (0..length).step_by(SEGMENT).take_while(|at| at + SEGMENT_HEADER as u64 <= length) {
-        let mut header = [0; SEGMENT_HEADER];
-        file.read_exact_at(&mut header, at)?;
-        let (check, rest) = header.split_at(4);
-        let blank = header == [0; SEGMENT_HEADER];
-        if !blank && check != (crc32fast::hash(rest) ^ u32::MAX).to_le_bytes() {
-            return Err(DiskError::Damaged(format!("its database is garbled at byte {at}")));
-        }
-    }
-    Ok(())
-}
-
-/// sled never syncs `conf`, its note of its own format, and refuses a store where that is torn.
-fn sync_files(dir: &Path) -> std::io::Result<()> {
-    for file in std::fs::read_dir(dir)? {
-        let path = file?.path();
-        if path.is_file() {
-            File::open(path)?.sync_all()?;
-        }
-    }
-    Ok(())
-}
-
-/// Makes the names in a directory durable.
-pub(crate) fn sync_dir(dir: &Path) -> std::io::Result<()> {
-    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-    File::open(dir)?.sync_all()
-}
-
 fn failed(error: sled::Error) -> EngineError {
     EngineError::Broken(error.to_string())
 }
@@ -188,9 +148,6 @@ fn refused(error: sled::Error) -> DiskError {
     }
 }
 
-/// The file that holds everything.
-pub(crate) const FILE: &str = "db";
-
 /// In sled's default tree, which no backup copies: a restored store begins with journals of its own.
 const CHECKPOINT: &[u8] = b"checkpoint";
 
@@ -199,12 +156,6 @@ const SLACK: u64 = 4 << 20;
 
 /// How often sled's own thread looks for segments to reuse. Durability never waits for it.
 const FLUSH_EVERY_MS: u64 = 5_000;
-
-/// The size of a segment, eight times sled's default: what is larger than a quarter of one leaves the file that is synced.
-const SEGMENT: usize = 4 << 20;
-
-/// Bytes that each segment begins with.
-const SEGMENT_HEADER: usize = 20;
 
 /// Bytes written, by estimate, between two syncs.
 const PART: usize = SEGMENT / 2;

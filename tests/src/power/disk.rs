@@ -60,8 +60,20 @@ enum What {
 #[derive(Debug)]
 struct NameChange {
     ended: usize,
-    path: PathBuf,
-    entry: Option<Entry>,
+    edit: Edit,
+}
+
+/// What happens to names at once, wholly or not at all.
+#[derive(Debug)]
+enum Edit {
+    Put(PathBuf, Entry),
+    Remove(PathBuf),
+    /// With everything below it. The entry is for a disk on which `from` has no name yet.
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+        entry: Entry,
+    },
 }
 
 /// File systems write in blocks of this size.
@@ -97,14 +109,16 @@ impl Disk {
                 self.change(path, event.ended, What::Truncate(*length));
             }
             Call::Rename { from, to } if self.holds(to) => {
-                let entry = self.names.get(from).copied();
-                self.rename_below(from, to, event.ended);
-                self.name(from, None, event.ended);
-                self.name(to, entry, event.ended);
+                if let Some(entry) = self.names.get(from).copied() {
+                    let (from, to) = (from.clone(), to.clone());
+                    self.name(Edit::Rename { from, to, entry }, event.ended);
+                }
             }
-            Call::Unlink { path } if self.holds(path) => self.name(path, None, event.ended),
+            Call::Unlink { path } if self.holds(path) => {
+                self.name(Edit::Remove(path.clone()), event.ended);
+            }
             Call::MakeDirectory { path } if self.holds(path) => {
-                self.name(path, Some(Entry::Directory), event.ended);
+                self.name(Edit::Put(path.clone(), Entry::Directory), event.ended);
             }
             Call::Sync { path } if self.holds(path) => self.sync(path, event.began),
             _ => {}
@@ -129,8 +143,10 @@ impl Disk {
     /// Whether a file that holds `id` has, or had until just now, a name that no sync of its directory covers.
     #[must_use]
     pub fn has_unsynced_name(&self, id: &str) -> bool {
-        self.pending_names.iter().any(|change| match change.entry {
-            Some(Entry::File(number)) => self.files[number].ids.contains(id),
+        self.pending_names.iter().any(|change| match &change.edit {
+            Edit::Put(_, Entry::File(number)) | Edit::Rename { entry: Entry::File(number), .. } => {
+                self.files[*number].ids.contains(id)
+            }
             _ => false,
         })
     }
@@ -150,8 +166,10 @@ impl Disk {
             }
             _ => None,
         });
-        let names = self.pending_names.iter().map(|change| {
-            format!("{} {}", if change.entry.is_some() { "+" } else { "-" }, shown(&change.path))
+        let names = self.pending_names.iter().map(|change| match &change.edit {
+            Edit::Put(path, _) => format!("+ {}", shown(path)),
+            Edit::Remove(path) => format!("- {}", shown(path)),
+            Edit::Rename { from, to, .. } => format!("{} > {}", shown(from), shown(to)),
         });
         files.chain(names).collect::<Vec<_>>().join(", ")
     }
@@ -166,10 +184,7 @@ impl Disk {
             if !survives(loss, random) {
                 break;
             }
-            match change.entry {
-                Some(entry) => names.insert(change.path.clone(), entry),
-                None => names.remove(&change.path),
-            };
+            change.edit.apply(&mut names);
         }
         for (path, entry) in &names {
             let Ok(below) = path.strip_prefix(&self.root) else { continue };
@@ -198,7 +213,7 @@ impl Disk {
             None if create => {
                 self.files.push(File::default());
                 let entry = Entry::File(self.files.len() - 1);
-                self.name(path, Some(entry), ended);
+                self.name(Edit::Put(path.to_path_buf(), entry), ended);
                 self.files.len() - 1
             }
             None => return,
@@ -227,28 +242,9 @@ impl Disk {
         file.pending.push(Change { ended, ids, what });
     }
 
-    fn name(&mut self, path: &Path, entry: Option<Entry>, ended: usize) {
-        match entry {
-            Some(entry) => self.names.insert(path.to_path_buf(), entry),
-            None => self.names.remove(path),
-        };
-        self.pending_names.push(NameChange { ended, path: path.to_path_buf(), entry });
-    }
-
-    /// A directory takes what is in it along.
-    fn rename_below(&mut self, from: &Path, to: &Path, ended: usize) {
-        let moved: Vec<(PathBuf, Entry)> = self
-            .names
-            .iter()
-            .filter(|(path, _)| path.starts_with(from) && path.as_path() != from)
-            .map(|(path, entry)| (path.clone(), *entry))
-            .collect();
-        for (path, entry) in moved {
-            if let Ok(below) = path.strip_prefix(from) {
-                self.name(&to.join(below), Some(entry), ended);
-            }
-            self.name(&path, None, ended);
-        }
+    fn name(&mut self, edit: Edit, ended: usize) {
+        edit.apply(&mut self.names);
+        self.pending_names.push(NameChange { ended, edit });
     }
 
     fn sync(&mut self, path: &Path, began: usize) {
@@ -265,16 +261,49 @@ impl Disk {
     fn sync_directory(&mut self, directory: &Path, began: usize) {
         let pending = std::mem::take(&mut self.pending_names);
         for change in pending {
-            if change.path.parent() == Some(directory) && change.ended < began {
-                match change.entry {
-                    Some(entry) => self.durable_names.insert(change.path, entry),
-                    None => self.durable_names.remove(&change.path),
-                };
+            if change.edit.path().parent() == Some(directory) && change.ended < began {
+                change.edit.apply(&mut self.durable_names);
             } else {
                 self.pending_names.push(change);
             }
         }
     }
+}
+
+impl Edit {
+    /// The name that the directory which must be synced holds.
+    fn path(&self) -> &Path {
+        match self {
+            Self::Put(path, _) | Self::Remove(path) | Self::Rename { to: path, .. } => path,
+        }
+    }
+
+    fn apply(&self, names: &mut BTreeMap<PathBuf, Entry>) {
+        match self {
+            Self::Put(path, entry) => {
+                names.insert(path.clone(), *entry);
+            }
+            Self::Remove(path) => {
+                names.remove(path);
+            }
+            Self::Rename { from, to, entry } => {
+                let moved: Vec<PathBuf> =
+                    names.keys().filter(|path| path.starts_with(from)).cloned().collect();
+                for path in moved {
+                    let (Some(entry), Ok(below)) = (names.remove(&path), path.strip_prefix(from)) else {
+                        continue;
+                    };
+                    names.insert(renamed(to, below), entry);
+                }
+                names.insert(to.clone(), *entry);
+            }
+        }
+    }
+}
+
+/// `join` with an empty path would append a slash.
+fn renamed(to: &Path, below: &Path) -> PathBuf {
+    if below.as_os_str().is_empty() { to.to_path_buf() } else { to.join(below) }
 }
 
 impl File {

@@ -11,6 +11,15 @@ pub use order::{Violation, acknowledged_too_early, answered, link_acknowledged};
 pub use survey::missing_after;
 pub use trace::{Call, Event, is_complete, parse, possible, strace_command};
 
+/// How often the power is cut, and from which seed: at random, a hundred times and some; `AMESH_CUTS` and `AMESH_SEED` say
+/// otherwise.
+#[must_use]
+pub fn cuts_and_seed() -> (usize, u64) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|number| number.parse().ok());
+    let cuts = number("AMESH_CUTS").and_then(|cuts| usize::try_from(cuts).ok());
+    (cuts.unwrap_or(104), number("AMESH_SEED").unwrap_or_else(rand::random))
+}
+
 /// Every message id (`msg_<digits>_<hex>`) that occurs in `bytes`, without repeats.
 #[must_use]
 pub fn message_ids(bytes: &[u8]) -> Vec<String> {

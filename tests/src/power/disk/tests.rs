@@ -74,3 +74,23 @@ fn pieces_of_a_long_write_are_lost_one_by_one() {
     let kept = found.chunks(4096).filter(|piece| piece[0] == 7).count();
     assert!(kept > 20 && kept < 80, "{kept} of 100 pieces were kept");
 }
+
+#[test]
+fn a_directory_made_whole_and_renamed_is_there_whole_or_not_at_all() {
+    let made = || {
+        let directory = |path: &str| Call::MakeDirectory { path: path.into() };
+        let rename = Call::Rename { from: "/d/new".into(), to: "/d/old".into() };
+        vec![directory("/d/new"), create("/d/new/db"), sync("/d/new/db"), sync("/d/new"), rename]
+    };
+    for seed in 0..20 {
+        let mut disk = Disk::new(Path::new("/d"));
+        for (line, call) in made().into_iter().enumerate() {
+            disk.apply(&event(line, call));
+        }
+        let target = tempfile::tempdir().unwrap();
+        disk.after_power_loss(target.path(), Loss::Pieces(0.5), &mut StdRng::seed_from_u64(seed)).unwrap();
+        let there = target.path().join("old").exists();
+        assert_eq!(there, target.path().join("old/db").exists(), "seed {seed}");
+        assert!(!(there && target.path().join("new").exists()), "seed {seed}");
+    }
+}

@@ -48,6 +48,9 @@ pub struct NewAgent {
     pub metadata: Option<String>,
     /// The hash of its first API key.
     pub api_key_hash: KeyHash,
+    /// Whoever asks has shown to be the holder of the key, or is vouched for: it may take up a name again that an agent
+    /// with this key has left (REG-25, DESIGN §6).
+    pub may_return: bool,
     /// The time at the node.
     pub now: UnixMillis,
 }
@@ -96,9 +99,27 @@ impl Value for Named {
 pub enum RegisterOutcome {
     /// The agent is registered, and in the node's roster.
     Registered(AgentRecord),
+    /// The same, under a name that an agent with this key left not long ago.
+    Returned(AgentRecord),
     /// The address belongs to an agent of this node.
     NameTaken(AgentRecord),
-    /// The address belonged to an agent with another key and is withheld for a while (REG-25).
+    /// The address is withheld from everybody but the holder of the key it had last (REG-25).
+    Withheld {
+        /// Until then.
+        until: UnixMillis,
+        /// It is this key; what is missing is that its holder shows to be that.
+        same_key: bool,
+    },
+}
+
+/// What became of a change of name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RenameOutcome {
+    /// The agent has the new address; its mail, its keys and its number are as they were.
+    Renamed(AgentRecord),
+    /// The address belongs to another agent of this node.
+    NameTaken,
+    /// Another agent left the address not long ago (REG-25).
     Withheld {
         /// Until then.
         until: UnixMillis,
@@ -138,10 +159,12 @@ pub(crate) fn register(group: &mut Group<'_>, new: NewAgent) -> Result<RegisterO
     if let Some(taken) = by_address(&group.txn, &new.address)? {
         return Ok(RegisterOutcome::NameTaken(taken));
     }
-    if let Some(until) = own_roster::withheld_until(&group.txn, &new.address, &new.public_key_der)?
-        && new.now < until
-    {
-        return Ok(RegisterOutcome::Withheld { until });
+    let left = own_roster::left(&group.txn, &new.address)?.filter(|left| new.now < left.withheld_until);
+    if let Some(left) = &left {
+        let same_key = left.public_key == new.public_key_der;
+        if !same_key || !new.may_return {
+            return Ok(RegisterOutcome::Withheld { until: left.withheld_until, same_key });
+        }
     }
     let record = AgentRecord {
         no: group.next_agent(),
@@ -162,7 +185,38 @@ pub(crate) fn register(group: &mut Group<'_>, new: NewAgent) -> Result<RegisterO
     api_keys::add(group, record.no, new.api_key_hash, None)?;
     own_roster::show(group, &face_of(&record), KeyChange::Rotated, new.now)?;
     group.tally_mut().set_agent(record.no, true);
-    Ok(RegisterOutcome::Registered(record))
+    Ok(if left.is_some() { RegisterOutcome::Returned(record) } else { RegisterOutcome::Registered(record) })
+}
+
+/// Gives an agent another name. The old address becomes a tombstone: mail that was signed under it stays verifiable.
+pub(crate) fn rename(
+    group: &mut Group<'_>,
+    agent: AgentNo,
+    address: Address,
+    name: String,
+    now: UnixMillis,
+) -> Result<RenameOutcome, StoreError> {
+    let mut record = require(&group.txn, agent)?;
+    if by_address(&group.txn, &address)?.is_some_and(|holder| holder.no != agent) {
+        return Ok(RenameOutcome::NameTaken);
+    }
+    let left = own_roster::left(&group.txn, &address)?;
+    if let Some(left) = left.filter(|left| now < left.withheld_until)
+        && left.public_key != record.public_key_der
+    {
+        return Ok(RenameOutcome::Withheld { until: left.withheld_until });
+    }
+    if record.address != address {
+        group.txn.remove(Tree::AgentNames, record.address.as_str().as_bytes().to_vec());
+        own_roster::bury(group, &record.address, now)?;
+        group.txn.put(Tree::AgentNames, address.as_str().as_bytes().to_vec(), codec::encode(&Named(agent))?);
+    }
+    record.address = address;
+    record.name = name;
+    record.changed_at = now;
+    put(group, &record)?;
+    own_roster::show(group, &face_of(&record), KeyChange::Rotated, now)?;
+    Ok(RenameOutcome::Renamed(record))
 }
 
 pub(crate) fn update(

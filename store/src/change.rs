@@ -1,7 +1,9 @@
 //! Changes as data: what callers enqueue and the writer applies. One variant per public call that writes.
 
 use crate::accept::{self, Prepared};
-use crate::agents::{self, AgentChange, AgentRecord, Deregistered, NewAgent, NewKey, RegisterOutcome};
+use crate::agents::{
+    self, AgentChange, AgentRecord, Deregistered, NewAgent, NewKey, RegisterOutcome, RenameOutcome,
+};
 use crate::api_keys::KeyHash;
 use crate::endings::{self, Expired};
 use crate::error::StoreError;
@@ -11,6 +13,7 @@ use crate::peers::{self, PeerRecord};
 use crate::rosters::{self, RosterDelta};
 use crate::tickets::{self, SpendOutcome, TokenHash};
 use crate::{api_keys, mailbox, meta, outbox, own_roster, pins};
+use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
 use amesh_proto::message::Mail;
 use amesh_proto::node_id::NodeId;
@@ -94,6 +97,7 @@ pub(crate) enum Change {
     Register(Box<NewAgent>, Reply<RegisterOutcome>),
     UpdateAgent(AgentNo, Box<AgentChange>, UnixMillis, Reply<AgentRecord>),
     RotateKey(AgentNo, Box<NewKey>, UnixMillis, Reply<AgentRecord>),
+    RenameAgent(AgentNo, Box<(Address, String)>, UnixMillis, Reply<RenameOutcome>),
     SetHome(AgentNo, Box<HomeStatement>, Reply<()>),
     Deregister(AgentNo, UnixMillis, Reply<Deregistered>),
     AddApiKey(AgentNo, KeyHash, Option<UnixMillis>, Reply<()>),
@@ -103,7 +107,7 @@ pub(crate) enum Change {
     PutPeer(Box<PeerRecord>, Reply<()>),
     DropPeer(NodeId, Reply<()>),
     SetPin(String, Option<String>, Reply<()>),
-    AddTicket(TokenHash, UnixMillis, Reply<()>),
+    AddTicket(TokenHash, UnixMillis, bool, Reply<()>),
     SpendTicket(TokenHash, NodeId, UnixMillis, Reply<SpendOutcome>),
 }
 
@@ -153,6 +157,10 @@ impl Change {
             Self::RotateKey(agent, key, now, reply) => {
                 answer(reply, group.apply(|group| agents::rotate_key(group, agent, *key, now)))
             }
+            Self::RenameAgent(agent, names, now, reply) => {
+                let (address, name) = *names;
+                answer(reply, group.apply(|group| agents::rename(group, agent, address, name, now)))
+            }
             Self::SetHome(agent, home, reply) => answer(
                 reply,
                 group.apply(|group| {
@@ -190,8 +198,8 @@ impl Change {
             Self::SetPin(name, value, reply) => {
                 answer(reply, group.apply(|group| pins::set(group, &name, value)))
             }
-            Self::AddTicket(token, expires_at, reply) => {
-                answer(reply, group.apply(|group| tickets::add(group, token, expires_at)))
+            Self::AddTicket(token, expires_at, introducer, reply) => {
+                answer(reply, group.apply(|group| tickets::add(group, token, expires_at, introducer)))
             }
             Self::SpendTicket(token, node, now, reply) => {
                 answer(reply, group.apply(|group| tickets::spend(group, token, node, now)))
@@ -208,6 +216,7 @@ impl Change {
             Self::Expire(.., reply) | Self::RememberTime(.., reply) => send(reply, Err(error)),
             Self::Register(_, reply) => send(reply, Err(error)),
             Self::UpdateAgent(.., reply) | Self::RotateKey(.., reply) => send(reply, Err(error)),
+            Self::RenameAgent(.., reply) => send(reply, Err(error)),
             Self::Deregister(.., reply) => send(reply, Err(error)),
             Self::RevokeApiKeys(_, reply) => send(reply, Err(error)),
             Self::SpendTicket(.., reply) => send(reply, Err(error)),

@@ -49,7 +49,9 @@ mod trees;
 mod txn;
 mod verify;
 
-pub use agents::{AgentChange, AgentRecord, Delivery, Deregistered, NewAgent, NewKey, RegisterOutcome};
+pub use agents::{
+    AgentChange, AgentRecord, Delivery, Deregistered, NewAgent, NewKey, RegisterOutcome, RenameOutcome,
+};
 pub use api_keys::KeyHash;
 pub use backup::BackupReport;
 pub use change::Durable;

@@ -103,14 +103,19 @@ pub(crate) fn set_home(
     put(group, entry)
 }
 
-/// Until when a name is withheld from everybody but the holder of its last key (REG-25).
-pub(crate) fn withheld_until(
-    read: &dyn Read,
-    address: &Address,
-    public_key: &[u8],
-) -> Result<Option<UnixMillis>, StoreError> {
-    let entry = entry(read, address)?.filter(|entry| entry.public_key != public_key);
-    Ok(entry.and_then(|entry| entry.tombstone).map(|at| at.plus(WITHHELD)))
+/// A name that nobody has any more.
+pub(crate) struct Left {
+    /// The key it had last.
+    pub(crate) public_key: Vec<u8>,
+    /// Until then it is withheld from everybody but the holder of that key (REG-25).
+    pub(crate) withheld_until: UnixMillis,
+}
+
+/// Who left the name `address`, if anybody did in the last 90 days.
+pub(crate) fn left(read: &dyn Read, address: &Address) -> Result<Option<Left>, StoreError> {
+    let Some(entry) = entry(read, address)? else { return Ok(None) };
+    let left = |at: UnixMillis| Left { public_key: entry.public_key, withheld_until: at.plus(WITHHELD) };
+    Ok(entry.tombstone.map(left))
 }
 
 /// Drops what is older than 90 days.

@@ -18,6 +18,8 @@ pub type TokenHash = [u8; 32];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TicketValue {
     pub(crate) expires_at: UnixMillis,
+    /// Whoever uses it may let others in.
+    pub(crate) introducer: bool,
     pub(crate) spent_by: Option<NodeId>,
 }
 
@@ -29,9 +31,15 @@ impl Value for TicketValue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpendOutcome {
     /// It was good and is now spent by this node.
-    Spent,
+    Spent {
+        /// As the inviter decided when it was written.
+        introducer: bool,
+    },
     /// This node spent it before.
-    Again,
+    Again {
+        /// As the inviter decided when it was written.
+        introducer: bool,
+    },
     /// Another node spent it.
     ByAnother,
     /// Its time is over.
@@ -40,8 +48,13 @@ pub enum SpendOutcome {
     Unknown,
 }
 
-pub(crate) fn add(group: &mut Group<'_>, token: TokenHash, expires_at: UnixMillis) -> Result<(), StoreError> {
-    put(group, token, TicketValue { expires_at, spent_by: None })?;
+pub(crate) fn add(
+    group: &mut Group<'_>,
+    token: TokenHash,
+    expires_at: UnixMillis,
+    introducer: bool,
+) -> Result<(), StoreError> {
+    put(group, token, TicketValue { expires_at, introducer, spent_by: None })?;
     // Kept a day longer, so that a late comer hears "expired" and not "unknown".
     group.due.add(expires_at.plus(DAY), Kind::Ticket, token.to_vec());
     Ok(())
@@ -58,12 +71,13 @@ pub(crate) fn spend(
     if ticket.expires_at <= now {
         return Ok(SpendOutcome::Expired);
     }
+    let introducer = ticket.introducer;
     match ticket.spent_by {
-        Some(spender) if spender == node => Ok(SpendOutcome::Again),
+        Some(spender) if spender == node => Ok(SpendOutcome::Again { introducer }),
         Some(_) => Ok(SpendOutcome::ByAnother),
         None => {
             put(group, token, TicketValue { spent_by: Some(node), ..ticket })?;
-            Ok(SpendOutcome::Spent)
+            Ok(SpendOutcome::Spent { introducer })
         }
     }
 }

@@ -135,6 +135,7 @@ fn agent(store: &Store, name: &str) -> AgentNo {
         delivery: Delivery::default(),
         metadata: None,
         api_key_hash: [name.as_bytes()[0]; 32],
+        may_return: false,
         now: NOW,
     };
     match store.register_agent(new).wait().unwrap() {

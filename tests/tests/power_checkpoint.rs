@@ -135,11 +135,14 @@ fn register(store: &Store) -> Result<AgentNo> {
         delivery: Delivery::default(),
         metadata: None,
         api_key_hash: [7; 32],
+        may_return: false,
         now: NOW,
     };
     match store.register_agent(new).wait()? {
         RegisterOutcome::Registered(agent) | RegisterOutcome::NameTaken(agent) => Ok(agent.no),
-        RegisterOutcome::Withheld { .. } => bail!("nobody had this name before"),
+        RegisterOutcome::Returned(_) | RegisterOutcome::Withheld { .. } => {
+            bail!("nobody had this name before")
+        }
     }
 }
 

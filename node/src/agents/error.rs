@@ -47,15 +47,20 @@ pub enum RegisterError {
         suggestions: Vec<String>,
     },
     /// The address was given up less than 30 days ago (REG-25).
-    #[error("{address} was deregistered and is withheld from reuse until {until}")]
+    #[error("{}", withheld(address, *until, *same_key))]
     Withheld {
         /// The full address.
         address: String,
         /// When it is free again.
         until: UnixMillis,
+        /// It was given up by an agent with this very key; only the proof is missing.
+        same_key: bool,
         /// Free names.
         suggestions: Vec<String>,
     },
+    /// The owner named an agent that does not live here.
+    #[error("{0} is not an agent of this node; see: amesh agents")]
+    NoSuchAgent(String),
     /// The store failed; nothing was registered.
     #[error("the registration could not be stored: {0}")]
     Store(#[from] StoreError),
@@ -69,6 +74,7 @@ impl RegisterError {
             Self::Body(bad) => bad.code(),
             Self::Tenant(_) => "tenant_access_denied",
             Self::NameTaken { .. } | Self::ProofNeeded { .. } | Self::Withheld { .. } => "name_taken",
+            Self::NoSuchAgent(_) => "not_found",
             Self::Store(_) => "internal_error",
         }
     }
@@ -80,6 +86,7 @@ impl RegisterError {
             Self::Body(bad) => bad.field(),
             Self::Tenant(_) => Some("tenant"),
             Self::NameTaken { .. } | Self::ProofNeeded { .. } | Self::Withheld { .. } => Some("name"),
+            Self::NoSuchAgent(_) => Some("address"),
             Self::Store(_) => None,
         }
     }
@@ -106,8 +113,11 @@ impl RegisterError {
             Self::ProofNeeded { .. } => {
                 details.insert("proof_needed".to_owned(), json!(true));
             }
-            Self::Withheld { until, .. } => {
+            Self::Withheld { until, same_key, .. } => {
                 details.insert("withheld_until".to_owned(), json!(until.to_rfc3339()));
+                if *same_key {
+                    details.insert("proof_needed".to_owned(), json!(true));
+                }
             }
             _ => {}
         }
@@ -122,5 +132,16 @@ fn taken(address: &str, holder: Option<&str>) -> String {
     match holder {
         Some(host) => format!("{address} is in use on host {host}; choose another name"),
         None => format!("{address} is in use with another key; choose another name"),
+    }
+}
+
+fn withheld(address: &str, until: UnixMillis, same_key: bool) -> String {
+    let until = until.to_rfc3339();
+    match same_key {
+        false => format!("{address} was deregistered and is withheld from reuse until {until}"),
+        true => format!(
+            "{address} was deregistered and is withheld until {until}. It had this key: to come back, send a `proof` made \
+             with the private key, or register from this machine as the node's own user"
+        ),
     }
 }

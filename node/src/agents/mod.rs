@@ -7,6 +7,7 @@ pub mod directory;
 mod error;
 pub mod presence;
 mod registration;
+mod rename;
 mod suggest;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -14,6 +15,7 @@ pub(crate) mod tests;
 pub use agent::Agent;
 pub use error::{AuthError, RegisterError};
 pub use registration::{Registered, Registrant, SYSTEM_NAME};
+pub use rename::Renamed;
 
 use crate::clock::SharedClock;
 use amesh_proto::api::agents::AgentPatch;

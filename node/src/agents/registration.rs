@@ -10,7 +10,7 @@ use amesh_proto::api::register::{RegisterRequest, Scope};
 use amesh_proto::key::{KeyAlgorithm, PublicKey};
 use amesh_proto::limits;
 use amesh_proto::time::UnixMillis;
-use amesh_store::{Delivery, NewAgent, RegisterOutcome};
+use amesh_store::{AgentRecord, Delivery, NewAgent, RegisterOutcome};
 use base64::Engine;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +72,7 @@ impl Agents {
         let api_key = api_key::mint(rand::random());
         let Some(api_key_hash) = api_key::hash(&api_key) else { return Err(impossible_key()) };
         let address = checked.address.clone();
+        let proven = self.proves(&checked.key, &request);
         let new = NewAgent {
             address: checked.address,
             name: request.name,
@@ -82,23 +83,32 @@ impl Agents {
             delivery: checked.delivery,
             metadata: checked.metadata,
             api_key_hash,
+            may_return: proven || by.own_user,
             now: self.now(),
         };
         match self.inner.store.register_agent(new).await? {
-            RegisterOutcome::Registered(record) => {
-                let agent = Agent::from_record(record).map_err(|error| invalid("public_key", error))?;
-                self.put(agent.clone());
-                Ok(Registered { agent, api_key, again: false, unproven: false })
-            }
+            RegisterOutcome::Registered(record) => self.entered(record, api_key, false),
+            RegisterOutcome::Returned(record) => self.entered(record, api_key, !proven),
             RegisterOutcome::NameTaken(_) => {
                 let suggestions = self.suggestions(&address, None);
                 Err(RegisterError::NameTaken { address: address.to_string(), holder: None, suggestions })
             }
-            RegisterOutcome::Withheld { until } => {
+            RegisterOutcome::Withheld { until, same_key } => {
                 let suggestions = self.suggestions(&address, None);
-                Err(RegisterError::Withheld { address: address.to_string(), until, suggestions })
+                Err(RegisterError::Withheld { address: address.to_string(), until, same_key, suggestions })
             }
         }
+    }
+
+    fn entered(
+        &self,
+        record: AgentRecord,
+        api_key: String,
+        unproven: bool,
+    ) -> Result<Registered, RegisterError> {
+        let agent = Agent::from_record(record).map_err(|error| invalid("public_key", error))?;
+        self.put(agent.clone());
+        Ok(Registered { agent, api_key, again: false, unproven })
     }
 
     /// the public key is public, so knowing it proves nothing.
@@ -114,7 +124,7 @@ impl Agents {
             let suggestions = self.suggestions(&known.address, None);
             return Err(RegisterError::NameTaken { address, holder: None, suggestions });
         }
-        let proven = self.holds_key_of(known, by.api_key) || self.proves(known, request);
+        let proven = self.holds_key_of(known, by.api_key) || self.proves(&known.key, request);
         if !proven && !by.own_user {
             let suggestions = self.suggestions(&known.address, None);
             return Err(RegisterError::ProofNeeded { address, suggestions });
@@ -131,19 +141,17 @@ impl Agents {
         api_key.is_some_and(|key| self.authenticate(key).is_ok_and(|agent| agent.no == known.no))
     }
 
-    /// A fresh signature by the registered key over name, tenant and time.
-    fn proves(&self, known: &Agent, request: &RegisterRequest) -> bool {
-        let (Some(proof), Some(at), Some(tenant)) = (&request.proof, &request.proof_at, &request.tenant)
-        else {
-            return false;
-        };
+    /// A fresh signature by `key` over name, tenant and time.
+    fn proves(&self, key: &PublicKey, request: &RegisterRequest) -> bool {
+        let (Some(proof), Some(at)) = (&request.proof, &request.proof_at) else { return false };
+        let tenant = request.tenant.as_deref().unwrap_or_default();
         let Some(made) = UnixMillis::parse_rfc3339(at) else { return false };
         let now = self.now();
         if made.saturating_since(now).max(now.saturating_since(made)) > PROOF_AGE {
             return false;
         }
         let Ok(signature) = base64::engine::general_purpose::STANDARD.decode(proof) else { return false };
-        known.key.verify(RegisterRequest::proof_text(&request.name, tenant, at).as_bytes(), &signature)
+        key.verify(RegisterRequest::proof_text(&request.name, tenant, at).as_bytes(), &signature)
     }
 
     fn check(&self, request: &RegisterRequest) -> Result<Checked, RegisterError> {
@@ -211,7 +219,7 @@ impl Agents {
         Ok(address)
     }
 
-    fn suggestions(&self, taken: &Address, host: Option<&str>) -> Vec<String> {
+    pub(super) fn suggestions(&self, taken: &Address, host: Option<&str>) -> Vec<String> {
         let domain = taken.domain();
         suggest::suggestions(taken.name(), host, rand::random(), |name| {
             let Ok(address) = self.inner.directory.naming().parse(&format!("{name}@{domain}")) else {
@@ -247,7 +255,7 @@ pub(super) fn merged(
     })
 }
 
-fn invalid(field: &'static str, why: impl std::fmt::Display) -> RegisterError {
+pub(super) fn invalid(field: &'static str, why: impl std::fmt::Display) -> RegisterError {
     BadBody::Invalid { field, why: why.to_string() }.into()
 }
 

@@ -259,6 +259,51 @@ async fn an_agent_that_left_is_nobody_and_its_address_stays_free_of_others_for_t
 }
 
 #[tokio::test]
+async fn a_left_name_is_taken_up_again_only_by_who_shows_to_hold_its_key() {
+    let office = Office::new();
+    let bob = office.register(request("bob", 2)).await.unwrap();
+    office.agents.deregister(&bob.agent).await.unwrap();
+    let error = office.register(request("bob", 2)).await.unwrap_err();
+    assert_eq!((error.code(), error.details()["proof_needed"].as_bool()), ("name_taken", Some(true)));
+    let old_key = Registrant { api_key: Some(&bob.api_key), own_user: false };
+    assert!(office.agents.register(request("bob", 2), old_key).await.is_err(), "its API keys are gone");
+    let proven = office.register(proven("bob", 2, NOW)).await.unwrap();
+    assert!(!proven.unproven);
+    office.agents.deregister(&proven.agent).await.unwrap();
+    let vouched = office.agents.register(request("bob", 2), OWN_USER).await.unwrap();
+    assert!(vouched.unproven, "the agent is to be told");
+    office.agents.deregister(&vouched.agent).await.unwrap();
+    assert!(office.agents.register(request("bob", 3), OWN_USER).await.is_err(), "another key waits");
+}
+
+#[tokio::test]
+async fn the_owner_gives_an_agent_that_lost_its_name_another_one() {
+    let office = Office::new();
+    let bob = office.register(request("bob", 2)).await.unwrap();
+    office.peer_with("bob");
+    office.agents.directory().set_me(Member {
+        node: NodeId::from_bytes([1; 32]),
+        host: "host1".to_owned(),
+        order: 9,
+    });
+    assert!(matches!(office.agents.directory().standing(&bob.agent), directory::Standing::Lost { .. }));
+    let found = office.agents.of_this_node("bob").unwrap();
+    assert_eq!(found.no, bob.agent.no);
+    let error = office.agents.rename(&found, "system").await.unwrap_err();
+    assert_eq!((error.code(), error.field()), ("invalid_field", Some("name")));
+    let renamed = office.agents.rename(&found, "bob-host1").await.unwrap();
+    assert_eq!(renamed.agent.address.as_str(), "bob-host1@default.aimaestro.local");
+    let now = office.agents.authenticate(&bob.api_key).unwrap();
+    assert_eq!((now.no, &now.address), (bob.agent.no, &renamed.agent.address));
+    assert!(matches!(office.agents.directory().standing(&now), directory::Standing::Holds));
+    assert_eq!(office.agents.of_this_node("bob").unwrap_err().code(), "not_found");
+    let error = office.agents.rename(&now, "bob").await.unwrap_err();
+    assert_eq!(error.details()["held_by"], "host2");
+    let again = load(&office.store, &office.clock);
+    assert!(again.directory().local_agent(&renamed.agent.address).is_some());
+}
+
+#[tokio::test]
 async fn an_update_changes_what_it_names_and_nothing_else() {
     let office = Office::new();
     let bob = office.register(request("bob", 2)).await.unwrap();

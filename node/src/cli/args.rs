@@ -51,9 +51,9 @@ pub enum Command {
     Join(JoinArgs),
     /// Leave the mesh; this node goes on alone.
     Leave,
-    /// List the machines of this mesh and neighbours that are not members, or remove one.
+    /// List the machines of this mesh and neighbours that are not members, remove one, or let one invite others.
     Peers(PeersArgs),
-    /// List the agents that this node can reach.
+    /// List the agents that this node can reach; rename or remove one of this node, or accept the changed key of one.
     Agents(AgentsArgs),
     /// Show the state of the node and of the acting agent.
     Status,
@@ -141,6 +141,9 @@ pub struct InviteArgs {
     /// How long the ticket is good for, such as 90s, 15m or 1h.
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration)]
     pub ttl: Duration,
+    /// Let that machine invite and remove others too.
+    #[arg(long)]
+    pub introducer: bool,
 }
 
 /// `amesh join`.
@@ -184,6 +187,11 @@ pub enum PeersAction {
         /// The node's id, its host name, or the end of its id.
         id: String,
     },
+    /// Let a member invite and remove others (only the founder and introducers may).
+    Promote {
+        /// The node's id, its host name, or the end of its id.
+        id: String,
+    },
 }
 
 /// `amesh agents`.
@@ -205,6 +213,21 @@ pub enum AgentsAction {
     /// Accept the key that an agent has now in the place of the one it was first seen with.
     Trust {
         /// The agent's address.
+        address: String,
+        /// Do not ask.
+        #[arg(long, short)]
+        force: bool,
+    },
+    /// Give an agent of this node another name, where another host holds the one it has.
+    Rename {
+        /// The agent's name or address.
+        address: String,
+        /// Its new name.
+        name: String,
+    },
+    /// Remove an agent of this node, with the mail that waits for it.
+    Forget {
+        /// The agent's name or address.
         address: String,
         /// Do not ask.
         #[arg(long, short)]

@@ -4,7 +4,7 @@ use super::context::Context;
 use super::output::Trouble;
 use crate::client::control::Control;
 use crate::client::find::NodeFile;
-use amesh_proto::api::control::NodeFacts;
+use amesh_proto::api::control::{LabelConflict, NodeFacts};
 use amesh_proto::time::UnixMillis;
 use amesh_store::{Config as StoreConfig, OpenError, Store};
 use serde::Serialize;
@@ -148,8 +148,16 @@ fn from_facts(ctx: &Context, facts: &NodeFacts) -> Vec<Check> {
             "{} is held by {}; the agent at {} cannot use it",
             clash.address, clash.holder, clash.loser
         );
-        let mend = if clash.mend.is_empty() { "amesh init --name OTHER-NAME" } else { &clash.mend };
+        let mend = if clash.mend.is_empty() {
+            "amesh agents rename NAME OTHER-NAME (on that host)"
+        } else {
+            &clash.mend
+        };
         checks.push(Check::bad("names", what).mend(mend));
+    }
+    for LabelConflict { host, holder, loser, mend } in &facts.label_conflicts {
+        let what = format!("two members are called {host}: name@{host} leads to {holder}, not to {loser}");
+        checks.push(Check::bad("host labels", what).mend(mend));
     }
     if facts.clashes.is_empty() {
         checks.push(Check::ok("names", "no name is held twice"));

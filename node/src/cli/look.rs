@@ -3,6 +3,7 @@
 use super::args::{AgentsAction, AgentsArgs, QueueAction, QueueArgs};
 use super::context::Context;
 use super::output::Trouble;
+use super::rename;
 use super::session::Session;
 use super::table::{shown, table};
 use crate::client::known_keys::KnownKeys;
@@ -17,8 +18,11 @@ struct Trusted {
 }
 
 pub(super) async fn agents(ctx: &Context, args: &AgentsArgs) -> anyhow::Result<()> {
-    if let Some(AgentsAction::Trust { address, force }) = &args.action {
-        return trust(ctx, address, *force).await;
+    match &args.action {
+        Some(AgentsAction::Trust { address, force }) => return trust(ctx, address, *force).await,
+        Some(AgentsAction::Rename { address, name }) => return rename::rename(ctx, address, name).await,
+        Some(AgentsAction::Forget { address, force }) => return rename::forget(ctx, address, *force).await,
+        Some(AgentsAction::List) | None => {}
     }
     let mut known = ctx.control()?.agents().await.map_err(Trouble::from)?;
     if let Some(search) = args.search.as_deref().map(str::to_lowercase) {

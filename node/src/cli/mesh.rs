@@ -4,14 +4,14 @@ use super::args::{InviteArgs, JoinArgs, PeersAction, PeersArgs};
 use super::context::Context;
 use super::output::Trouble;
 use super::table::{shown, table};
-use amesh_proto::api::control::{InviteRequest, JoinRequest, Joined, Peer};
+use amesh_proto::api::control::{InviteRequest, JoinRequest, Joined, LabelConflict, Peer};
 use std::io::{IsTerminal as _, Read};
 
 /// No ticket is longer.
 const LONGEST_TICKET: u64 = 16 * 1024;
 
 pub(super) async fn invite(ctx: &Context, args: &InviteArgs) -> anyhow::Result<()> {
-    let request = InviteRequest { ttl_secs: Some(args.ttl.as_secs()) };
+    let request = InviteRequest { ttl_secs: Some(args.ttl.as_secs()), introducer: args.introducer };
     let invitation = ctx.control()?.invite(&request).await.map_err(Trouble::from)?;
     ctx.out.show(&invitation, || invitation.ticket.clone())?;
     if std::io::stdout().is_terminal() {
@@ -57,7 +57,16 @@ pub(super) async fn peers(ctx: &Context, args: &PeersArgs) -> anyhow::Result<()>
         let removed = control.remove_peer(id).await.map_err(Trouble::from)?;
         return ctx.out.show(&removed, || match removed.scope.as_str() {
             "mesh" => format!("{} is removed from the mesh", removed.node_id),
-            _ => format!("{} is blocked by this node; its introducer can remove it for all", removed.node_id),
+            _ => format!(
+                "{} is blocked by this node alone; the founder or an introducer can remove it for all",
+                removed.node_id
+            ),
+        });
+    }
+    if let Some(PeersAction::Promote { id }) = &args.action {
+        let promoted = control.promote_peer(id).await.map_err(Trouble::from)?;
+        return ctx.out.show(&promoted, || {
+            format!("{} may invite machines to the mesh now, and remove them", promoted.node_id)
         });
     }
     let list = control.peers().await.map_err(Trouble::from)?;
@@ -70,15 +79,23 @@ pub(super) async fn peers(ctx: &Context, args: &PeersArgs) -> anyhow::Result<()>
             let name = if peer.host.is_empty() { &peer.node_id } else { &peer.host };
             Some(format!("\n{}: {}", shown(name), shown(peer.reason.as_deref()?)))
         });
-        table(["HOST", "STATE", "NODE", "ADDRESS", "RTT", "LAST SEEN"], &rows) + &reasons.collect::<String>()
+        let conflicts = list.peers.iter().filter_map(|peer| Some(conflict(peer.label_conflict.as_ref()?)));
+        table(["HOST", "STATE", "ROLE", "NODE", "ADDRESS", "RTT", "LAST SEEN"], &rows)
+            + &reasons.chain(conflicts).collect::<String>()
     })
 }
 
-fn row(peer: &Peer) -> [String; 6] {
+fn conflict(conflict: &LabelConflict) -> String {
+    let LabelConflict { host, holder, loser, mend } = conflict;
+    format!("\n{loser}: its host label {} is that of {holder}, an older member; {mend}", shown(host))
+}
+
+fn row(peer: &Peer) -> [String; 7] {
     let blank = || "-".to_owned();
     [
         if peer.host.is_empty() { blank() } else { peer.host.clone() },
         peer.state.as_str().to_owned(),
+        peer.role.map_or_else(blank, |role| role.as_str().to_owned()),
         peer.node_id.clone(),
         peer.address.clone().unwrap_or_else(blank),
         peer.rtt_ms.map_or_else(blank, |ms| format!("{ms:.1} ms")),

@@ -17,6 +17,7 @@ mod logs;
 mod look;
 mod mesh;
 pub mod output;
+mod rename;
 mod send;
 mod session;
 mod status;

@@ -3,9 +3,10 @@
 
 use amesh_proto::api::control::{
     BackupDone, BackupRequest, Done, Invitation, InviteRequest, JoinRequest, Joined, NodeFacts, OwnedAgents,
-    PeerList, PeerRemoved, QueuePage, RemovePeer, Status, VerifyReport,
+    PeerList, PeerPromoted, PeerRemoved, PromotePeer, QueuePage, RemovePeer, Status, VerifyReport,
 };
 use amesh_proto::api::error::ErrorBody;
+use amesh_proto::api::owner::{AgentForgotten, AgentRenamed, ForgetAgent, RenameAgent};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
@@ -109,6 +110,14 @@ impl Control {
         self.post("/peers/remove", &RemovePeer { id: id.to_owned() }, LATER).await
     }
 
+    /// Makes a member an introducer.
+    ///
+    /// # Errors
+    /// As any owner's request.
+    pub async fn promote_peer(&self, id: &str) -> Result<PeerPromoted, ControlError> {
+        self.post("/peers/promote", &PromotePeer { id: id.to_owned() }, LATER).await
+    }
+
     /// Mail that waits for other hosts.
     ///
     /// # Errors
@@ -148,6 +157,22 @@ impl Control {
     /// As any owner's request.
     pub async fn agents(&self) -> Result<OwnedAgents, ControlError> {
         self.get("/agents").await
+    }
+
+    /// Gives an agent of the node another name.
+    ///
+    /// # Errors
+    /// As any owner's request.
+    pub async fn rename_agent(&self, request: &RenameAgent) -> Result<AgentRenamed, ControlError> {
+        self.post("/agents/rename", request, SOON).await
+    }
+
+    /// Removes an agent of the node.
+    ///
+    /// # Errors
+    /// As any owner's request.
+    pub async fn forget_agent(&self, address: &str) -> Result<AgentForgotten, ControlError> {
+        self.post("/agents/forget", &ForgetAgent { address: address.to_owned() }, SOON).await
     }
 
     /// Stops the node; it answers before it goes.
@@ -252,7 +277,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let answer = http("200 OK", r#"{"ticket":"amesh-x","expires_at":"2026-01-01T00:00:00Z"}"#);
         let control = Control::of(dir.path());
-        let request = InviteRequest { ttl_secs: Some(900) };
+        let request = InviteRequest { ttl_secs: Some(900), introducer: false };
         let asking = async {
             loop {
                 match control.invite(&request).await {

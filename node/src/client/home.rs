@@ -91,6 +91,18 @@ impl AgentHome {
         }
     }
 
+    /// Every agent of this user, wherever the surroundings lead.
+    #[must_use]
+    pub fn all(around: &Surroundings) -> Vec<Self> {
+        let mut all: Vec<Self> = around.amp_dir.iter().map(Self::at).collect();
+        if let Ok(root) = around.root() {
+            all.push(Self::at(&root));
+            all.extend(homes_in(&root.join("agents")).into_iter().map(|(_, home)| home));
+        }
+        all.retain(Self::is_initialized);
+        all
+    }
+
     /// The directory for an agent that is to be called `name`, whether or not it exists.
     ///
     /// # Errors
@@ -231,6 +243,23 @@ fn homes_in(agents: &Path) -> Vec<(String, AgentHome)> {
     }
     homes.sort_by(|a, b| a.0.cmp(&b.0));
     homes
+}
+
+/// Notes that the agent called `name` lives in `home`, so that its name leads there whatever its directory is called.
+///
+/// # Errors
+/// When the index cannot be written.
+pub fn index(around: &Surroundings, name: &str, home: &AgentHome) -> Result<(), HomeError> {
+    let agents = around.root()?.join("agents");
+    let directory = home.dir().strip_prefix(&agents).ok().and_then(Path::to_str);
+    let Some(directory) = directory.filter(|directory| plain(directory).is_ok()) else { return Ok(()) };
+    let mut index = read_index(&agents)?;
+    index.retain(|_, there| there.as_str() != Some(directory));
+    if directory != name {
+        index.insert(name.to_owned(), Value::from(directory));
+    }
+    let text = format!("{:#}\n", Value::Object(index));
+    Ok(disk::write_whole(&agents.join(".index.json"), text.as_bytes(), disk::PUBLIC)?)
 }
 
 fn read_index(agents: &Path) -> Result<Map<String, Value>, DiskError> {

@@ -14,15 +14,13 @@ use std::time::Duration;
 
 /// Actions.
 impl Mesh {
-    /// A one-time ticket for one more machine.
+    /// A one-time ticket for one more machine, which becomes a plain member or an introducer.
     ///
     /// # Errors
     /// When this node may not introduce members, or the ticket cannot be stored.
-    pub async fn invite(&self, ttl: Option<Duration>) -> Result<Ticket, MeshError> {
+    pub async fn invite(&self, ttl: Option<Duration>, introducer: bool) -> Result<Ticket, MeshError> {
         let shared = &self.shared;
-        if !shared.membership().may_introduce() {
-            return Err(MeshError::NotAllowed("this node may not let others into its mesh".to_owned()));
-        }
+        self.may_introduce("let others into its mesh", "amesh invite")?;
         let ttl = ttl.unwrap_or_else(|| Duration::from_secs(shared.config.ticket_ttl_s)).min(LONGEST_TICKET);
         let ticket = Ticket {
             mesh: shared.mesh_id(),
@@ -31,7 +29,7 @@ impl Mesh {
             token: Token(rand::random()),
             expires_at: shared.clock.now().plus(ttl),
         };
-        let added = shared.store.add_ticket(ticket.token.hash(), ticket.expires_at).await;
+        let added = shared.store.add_ticket(ticket.token.hash(), ticket.expires_at, introducer).await;
         added.map_err(|error| MeshError::Store(error.to_string()))?;
         Ok(ticket)
     }
@@ -105,6 +103,35 @@ impl Mesh {
             Err(error) => return Err(MeshError::NotAllowed(error.to_string())),
         };
         Ok(PeerRemoved { node_id: node.to_string(), scope: scope.to_owned() })
+    }
+
+    /// Gives the member that `id` names the right to let others in and to remove them.
+    ///
+    /// # Errors
+    /// When this node has not that right itself, there is no such member, or the state cannot be written.
+    pub async fn promote(&self, id: &str) -> Result<NodeId, MeshError> {
+        let shared = &self.shared;
+        self.may_introduce("make others introducers", &format!("amesh peers promote {id}"))?;
+        let node = self.named(id)?;
+        let promoted = shared.membership().promote(node, shared.clock.now());
+        let changed = promoted.map_err(|error| MeshError::NotAllowed(error.to_string()))?;
+        shared.apply(changed).await?;
+        Ok(node)
+    }
+
+    /// Names those who may, where this node may not.
+    fn may_introduce(&self, what: &str, command: &str) -> Result<(), MeshError> {
+        let membership = self.shared.membership();
+        if membership.may_introduce() {
+            return Ok(());
+        }
+        let entitled = match membership.introducers() {
+            none if none.is_empty() => "nobody is left who may".to_owned(),
+            some => format!("the founder and introducers may: {}", some.join(", ")),
+        };
+        Err(MeshError::NotAllowed(format!(
+            "this node is a plain member and may not {what}; {entitled}. Run `{command}` there"
+        )))
     }
 
     fn may_join(&self, ticket: &Ticket, leave: bool) -> Result<(), MeshError> {

@@ -51,16 +51,19 @@ async fn serve(
     let Frame::JoinRequest(request) = reader.next_within(STEP).await? else {
         return Err(StreamError::Unexpected.into());
     };
-    if let Err(code) = judge(shared, &request, newcomer).await {
-        writer.send(&[Frame::JoinRefused(JoinRefused { code })]).await?;
-        writer.finish(FAREWELL).await;
-        return Err(NotJoined::Refused(code));
-    }
+    let introducer = match judge(shared, &request, newcomer).await {
+        Ok(introducer) => introducer,
+        Err(code) => {
+            writer.send(&[Frame::JoinRefused(JoinRefused { code })]).await?;
+            writer.finish(FAREWELL).await;
+            return Err(NotJoined::Refused(code));
+        }
+    };
     writer.send(&[Frame::JoinClashes(JoinClashes { names: clashes(shared, &request.agents) })]).await?;
     let Frame::JoinConfirm(JoinConfirm) = reader.next_within(STEP).await? else {
         return Err(StreamError::Unexpected.into());
     };
-    let answer = match admit(shared, &request, newcomer).await {
+    let answer = match admit(shared, &request, newcomer, introducer).await {
         Ok(grant) => Frame::JoinGrant(Box::new(grant)),
         Err(code) => Frame::JoinRefused(JoinRefused { code }),
     };
@@ -75,32 +78,34 @@ async fn serve(
     refused
 }
 
-/// Whether the newcomer may come in; spends its ticket.
-async fn judge(shared: &Shared, request: &JoinRequest, newcomer: NodeId) -> Result<(), JoinRefuseCode> {
+/// Whether the newcomer may come in; spends its ticket. Says whether the ticket makes it an introducer.
+async fn judge(shared: &Shared, request: &JoinRequest, newcomer: NodeId) -> Result<bool, JoinRefuseCode> {
     if shared.stopping() {
         return Err(JoinRefuseCode::Busy);
     }
     // The token first: who has none learns nothing about the mesh.
     let spent = shared.store.spend_ticket(request.token.hash(), newcomer, shared.clock.now()).await;
-    match spent.map_err(|_| JoinRefuseCode::Busy)? {
-        SpendOutcome::Spent | SpendOutcome::Again => {}
+    let introducer = match spent.map_err(|_| JoinRefuseCode::Busy)? {
+        SpendOutcome::Spent { introducer } | SpendOutcome::Again { introducer } => introducer,
         SpendOutcome::ByAnother => return Err(JoinRefuseCode::Spent),
         SpendOutcome::Expired => return Err(JoinRefuseCode::Expired),
         SpendOutcome::Unknown => return Err(JoinRefuseCode::Unknown),
-    }
+    };
     if request.host == shared.directory().naming().org {
         return Err(JoinRefuseCode::BadLabel);
     }
-    shared.membership().judge_request(request, &newcomer)
+    shared.membership().judge_request(request, &newcomer)?;
+    Ok(introducer)
 }
 
 async fn admit(
     shared: &Arc<Shared>,
     request: &JoinRequest,
     newcomer: NodeId,
+    introducer: bool,
 ) -> Result<JoinGrant, JoinRefuseCode> {
     let now = shared.clock.now();
-    let admitted = shared.membership().admit(newcomer, &request.host, true, now);
+    let admitted = shared.membership().admit(newcomer, &request.host, introducer, now);
     let (grant, changed) = admitted?;
     shared.apply(changed).await.map_err(|_| JoinRefuseCode::Busy)?;
     Ok(grant)
@@ -218,7 +223,7 @@ fn refused(code: JoinRefuseCode) -> MeshError {
             "this machine's host label cannot be used in that mesh; start with another: amesh up --host NAME"
         }
         JoinRefuseCode::NotAllowed => {
-            "the inviting node may not let others in; ask another member for a ticket"
+            "the inviting node may not let others in any more; ask the founder or an introducer for a ticket"
         }
         JoinRefuseCode::Version => {
             "the inviting node speaks another protocol version; upgrade the older amesh"

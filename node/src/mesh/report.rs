@@ -3,7 +3,7 @@
 use super::Mesh;
 use super::peers::{Entry, LinkState};
 use amesh_discovery::manager::Manager;
-use amesh_proto::api::control::{MeshStatus, Peer, PeerState};
+use amesh_proto::api::control::{LabelConflict, MeshStatus, Peer, PeerRole, PeerState};
 use amesh_proto::member::{Member, MeshId};
 use amesh_proto::node_id::NodeId;
 use std::net::SocketAddr;
@@ -29,10 +29,12 @@ impl Mesh {
     pub fn peers(&self) -> Vec<Peer> {
         let shared = &self.shared;
         let table = shared.peers.all();
-        let (members, mesh) = {
+        let (members, mesh, founder) = {
             let membership = shared.membership();
-            (membership.list().members().cloned().collect::<Vec<Member>>(), membership.mesh())
+            let list = membership.list();
+            (list.members().cloned().collect::<Vec<Member>>(), membership.mesh(), list.founder())
         };
+        let conflicts = self.label_conflicts();
         let mut peers: Vec<Peer> = members
             .iter()
             .filter(|member| member.node == self.node_id())
@@ -42,8 +44,35 @@ impl Mesh {
             let entry = table.get(&member.node).cloned().unwrap_or_default();
             peers.push(self.described(member, &entry));
         }
+        for (peer, member) in peers.iter_mut().flat_map(|peer| {
+            let node = peer.node_id.clone();
+            members.iter().find(|member| member.node.to_string() == node).map(|member| (peer, member))
+        }) {
+            peer.role = Some(role(member, founder));
+            peer.label_conflict = conflicts.iter().find(|conflict| conflict.loser == peer.node_id).cloned();
+        }
         peers.extend(self.neighbours(&members, mesh));
         peers
+    }
+
+    /// Members whose host label an older member has: two introducers let them in at the same time.
+    #[must_use]
+    pub fn label_conflicts(&self) -> Vec<LabelConflict> {
+        let membership = self.shared.membership();
+        let list = membership.list();
+        let conflict = |member: &Member| {
+            let holder = list.label_conflict(&member.host, &member.node)?;
+            Some(LabelConflict {
+                host: member.host.clone(),
+                holder: holder.to_string(),
+                loser: member.node.to_string(),
+                mend: format!(
+                    "on {}: amesh leave && amesh down && amesh up --host OTHER-NAME --join TICKET",
+                    member.node.short()
+                ),
+            })
+        };
+        list.members().filter_map(conflict).collect()
     }
 
     /// Whether another machine runs with this node's key.
@@ -135,6 +164,14 @@ impl Mesh {
             }
         }
         neighbours
+    }
+}
+
+fn role(member: &Member, founder: Option<NodeId>) -> PeerRole {
+    match member.may_introduce {
+        true if founder == Some(member.node) => PeerRole::Founder,
+        true => PeerRole::Introducer,
+        false => PeerRole::Member,
     }
 }
 

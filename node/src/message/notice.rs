@@ -33,6 +33,13 @@ pub enum Notice {
         /// Who asked, for people.
         by: String,
     },
+    /// The owner gave the agent another name.
+    Renamed {
+        /// Its address until now.
+        was: String,
+        /// Its address from now on.
+        now: String,
+    },
 }
 
 impl Notice {
@@ -68,7 +75,7 @@ impl Notice {
         let id = MessageId::mint(now, random);
         let (parent, thread_id) = match self {
             Self::Undeliverable { id, thread_id, .. } => (Some(id.to_string()), thread_id.clone()),
-            Self::Reregistered { .. } => (None, id.to_string()),
+            Self::Reregistered { .. } | Self::Renamed { .. } => (None, id.to_string()),
         };
         let envelope = Envelope {
             version: ENVELOPE_VERSION.to_owned(),
@@ -105,6 +112,7 @@ impl Notice {
                 cut(&format!("Undeliverable: {subject}"), limits::SUBJECT_CHARS)
             }
             Self::Reregistered { .. } => "A new API key was issued for you".to_owned(),
+            Self::Renamed { .. } => "You have another name".to_owned(),
         }
     }
 
@@ -124,6 +132,10 @@ impl Notice {
                 "Somebody registered your name again with your public key and was given a new API key; the earlier ones \
                  no longer work. Asked by: {by}. If that was not you, register again and tell the owner of this machine."
             ),
+            Self::Renamed { was, now } => format!(
+                "The owner of this node gave you another name. You were {was} and are {now}. Your keys and your mail are as \
+                 they were; sign as {now} from now on: what is signed as {was} is refused."
+            ),
         }
     }
 
@@ -133,6 +145,7 @@ impl Notice {
                 json!({"event": "delivery_failed", "id": id.as_str(), "to": to, "code": code, "detail": detail})
             }
             Self::Reregistered { by } => json!({"event": "reregistered", "by": by}),
+            Self::Renamed { was, now } => json!({"event": "renamed", "was": was, "now": now}),
         }
     }
 }

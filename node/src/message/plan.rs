@@ -165,8 +165,10 @@ mod tests {
 
     #[test]
     fn who_lost_its_name_sends_nothing() {
-        let lost =
-            Standing::Lost { holder: "host2".to_owned(), mend: "amesh init --name alice-host1".to_owned() };
+        let lost = Standing::Lost {
+            holder: "host2".to_owned(),
+            mend: "amesh agents rename alice alice-host1".to_owned(),
+        };
         assert_eq!(outcome(|q| (q.sender, q.recipient) = (lost, here())), "key_conflict");
     }
 

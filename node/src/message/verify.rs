@@ -76,7 +76,7 @@ fn from_peer(mut draft: Draft, peer: NodeId, directory: &Directory) -> Result<Ve
             return Err(Refusal::NameLost {
                 address: mail.from.to_string(),
                 holder: holder.host,
-                mend: format!("amesh init --name {}-NEW", mail.from.name()),
+                mend: format!("amesh agents rename {0} {0}-NEW (on its host)", mail.from.name()),
             });
         }
     };

@@ -8,6 +8,7 @@
 //! | `POST /leave` | | [`Done`] |
 //! | `GET /peers` | | [`PeerList`] |
 //! | `POST /peers/remove` | [`RemovePeer`] | [`PeerRemoved`] |
+//! | `POST /peers/promote` | [`PromotePeer`] | [`PeerPromoted`] |
 //! | `GET /queue` | | [`QueuePage`] |
 //! | `POST /db/backup` | [`BackupRequest`] | [`BackupDone`] |
 //! | `POST /db/verify` | | [`VerifyReport`] |
@@ -73,6 +74,9 @@ pub struct InviteRequest {
     /// How long it holds; 15 minutes unless said otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_secs: Option<u64>,
+    /// Whoever uses it may let others in, and remove them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub introducer: bool,
 }
 
 /// A ticket.
@@ -151,6 +155,12 @@ pub struct Peer {
     pub state: PeerState,
     /// Whether it is a member of our mesh.
     pub member: bool,
+    /// What a member may do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<PeerRole>,
+    /// Another member, of longer standing, has its host label: that one's host label is it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_conflict: Option<LabelConflict>,
     /// Where it was last reached or seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
@@ -169,6 +179,43 @@ pub struct Peer {
     /// The newest roster we hold of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roster_version: Option<u64>,
+}
+
+/// What a member may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerRole {
+    /// Let others in and remove them; it founded the mesh.
+    Founder,
+    /// Let others in and remove them.
+    Introducer,
+    /// Neither.
+    Member,
+}
+
+impl PeerRole {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Founder => "founder",
+            Self::Introducer => "introducer",
+            Self::Member => "member",
+        }
+    }
+}
+
+/// Two members with one host label.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelConflict {
+    /// The label.
+    pub host: String,
+    /// The id of the older member: `name@label` leads there.
+    pub holder: String,
+    /// The id of the other.
+    pub loser: String,
+    /// What to run there.
+    pub mend: String,
 }
 
 /// What a node is to us.
@@ -211,6 +258,20 @@ impl PeerState {
 pub struct RemovePeer {
     /// Its node id, the last eight characters of it, or its host label.
     pub id: String,
+}
+
+/// Make a member an introducer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromotePeer {
+    /// Its node id, the last eight characters of it, or its host label.
+    pub id: String,
+}
+
+/// The member is an introducer now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerPromoted {
+    /// The node.
+    pub node_id: String,
 }
 
 /// What removing did.
@@ -288,6 +349,9 @@ pub struct VerifyReport {
 pub struct NodeFacts {
     /// Names held by two keys.
     pub clashes: Vec<Clash>,
+    /// Host labels that two members have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub label_conflicts: Vec<LabelConflict>,
     /// Another machine proves our node key.
     pub duplicate_node_key: bool,
     /// Free bytes where the data lies.

@@ -10,6 +10,7 @@ pub mod fields;
 pub mod health;
 pub mod info;
 pub mod messages;
+pub mod owner;
 pub mod pending;
 pub mod register;
 pub mod route;

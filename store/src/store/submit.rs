@@ -2,7 +2,9 @@
 
 use super::{Store, channel};
 use crate::accept::Prepared;
-use crate::agents::{AgentChange, AgentRecord, Deregistered, NewAgent, NewKey, RegisterOutcome};
+use crate::agents::{
+    AgentChange, AgentRecord, Deregistered, NewAgent, NewKey, RegisterOutcome, RenameOutcome,
+};
 use crate::api_keys::KeyHash;
 use crate::backup::BackupReport;
 use crate::change::{Change, Durable, Reply};
@@ -14,6 +16,7 @@ use crate::mail::{AgentNo, CommitOutcome, Destination, NewMail, Seq, Settlement}
 use crate::peers::PeerRecord;
 use crate::rosters::RosterDelta;
 use crate::tickets::{SpendOutcome, TokenHash};
+use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
 use amesh_proto::message::Mail;
 use amesh_proto::node_id::NodeId;
@@ -81,6 +84,17 @@ impl Store {
         self.submit(|reply| Change::RotateKey(agent, Box::new(key), now, reply))
     }
 
+    /// Gives an agent another address and name, with everything it has (DESIGN §3, Names).
+    pub fn rename_agent(
+        &self,
+        agent: AgentNo,
+        address: Address,
+        name: String,
+        now: UnixMillis,
+    ) -> Durable<RenameOutcome> {
+        self.submit(|reply| Change::RenameAgent(agent, Box::new((address, name)), now, reply))
+    }
+
     /// Shows the agent's word that it moved here (DESIGN §3).
     pub fn set_home(&self, agent: AgentNo, home: HomeStatement) -> Durable<()> {
         self.submit(|reply| Change::SetHome(agent, Box::new(home), reply))
@@ -131,9 +145,9 @@ impl Store {
         self.submit(|reply| Change::SetPin(name.to_owned(), value, reply))
     }
 
-    /// Remembers a ticket that is about to be given out.
-    pub fn add_ticket(&self, token: TokenHash, expires_at: UnixMillis) -> Durable<()> {
-        self.submit(|reply| Change::AddTicket(token, expires_at, reply))
+    /// Remembers a ticket that is about to be given out; with `introducer`, its user may let others in.
+    pub fn add_ticket(&self, token: TokenHash, expires_at: UnixMillis, introducer: bool) -> Durable<()> {
+        self.submit(|reply| Change::AddTicket(token, expires_at, introducer, reply))
     }
 
     /// Uses a ticket. Send the secret only once this has resolved to `Spent` or `Again`.

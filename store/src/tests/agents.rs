@@ -113,11 +113,37 @@ fn a_left_name_is_withheld_from_strangers_for_thirty_days() {
     let stranger = |now| NewAgent { public_key_der: b"other".to_vec(), now, ..new_agent("bob") };
     let until = NOW.plus(30 * DAY);
     let refused = store.register_agent(stranger(NOW.plus(29 * DAY))).wait().unwrap();
-    assert_eq!(refused, RegisterOutcome::Withheld { until });
-    let again = register(&store, "bob");
+    assert_eq!(refused, RegisterOutcome::Withheld { until, same_key: false });
+    let unproven = store.register_agent(new_agent("bob")).wait().unwrap();
+    assert_eq!(unproven, RegisterOutcome::Withheld { until, same_key: true });
+    let proven = NewAgent { may_return: true, ..new_agent("bob") };
+    let RegisterOutcome::Returned(again) = store.register_agent(proven).wait().unwrap() else {
+        panic!("bob may come back")
+    };
+    let again = again.no;
     assert_ne!(again, bob, "numbers are never given twice");
     assert_eq!(face(&store, "bob").unwrap().tombstone, None);
     store.deregister_agent(again, NOW).wait().unwrap();
     let taken = store.register_agent(stranger(until)).wait().unwrap();
     assert!(matches!(taken, RegisterOutcome::Registered(_)));
+}
+
+#[test]
+fn a_renamed_agent_keeps_its_mail_its_keys_and_its_number_and_leaves_a_tombstone() {
+    let (store, _disk) = memory();
+    let (alice, bob) = (register(&store, "alice"), register(&store, "bob"));
+    committed(&store, local(mail("alice", "bob", 1), alice, bob));
+    let rename = |name: &str| store.rename_agent(bob, address(name), name.to_owned(), NOW).wait().unwrap();
+    assert_eq!(rename("alice"), RenameOutcome::NameTaken);
+    let RenameOutcome::Renamed(record) = rename("robert") else { panic!("nobody has that name") };
+    assert_eq!((record.no, record.address), (bob, address("robert")));
+    assert_eq!(ids(&store, bob), [id(1)]);
+    assert_eq!(store.agent_by_key_hash(&key_hash("bob"), NOW).unwrap().unwrap().address, address("robert"));
+    assert_eq!(store.agent_by_address(&address("bob")).unwrap(), None);
+    assert_eq!(face(&store, "bob").unwrap().tombstone, Some(NOW));
+    assert_eq!(face(&store, "robert").unwrap().tombstone, None);
+    assert!(matches!(rename("bob"), RenameOutcome::Renamed(_)), "back to the name it left itself");
+    store.deregister_agent(alice, NOW).wait().unwrap();
+    assert!(matches!(rename("alice"), RenameOutcome::Withheld { .. }));
+    assert_whole(&store);
 }

@@ -203,7 +203,7 @@ fn verify_finds_whatever_is_missing_or_unreadable() {
         let (alice, bob) = (register(&store, "alice"), register(&store, "bob"));
         committed(&store, local(mail("alice", "bob", 1), alice, bob));
         committed(&store, outgoing(mail("alice", "ann", 2), alice, to_node(2)));
-        store.add_ticket([1; 32], NOW).wait().unwrap();
+        store.add_ticket([1; 32], NOW, false).wait().unwrap();
         assert_whole(&store);
         break_in(&disk, tree, |_| Some(vec![9, 9, 9]));
         let Ok(store) = Store::on_memory(&disk, Config::default()) else { continue };

@@ -66,9 +66,9 @@ fn a_ticket_is_spent_once_but_repeatable_by_its_spender() {
     let token = [5; 32];
     let spend = |by, now| store.spend_ticket(token, node(by), now).wait().unwrap();
     assert_eq!(spend(1, NOW), SpendOutcome::Unknown);
-    store.add_ticket(token, NOW.plus(HOUR)).wait().unwrap();
-    assert_eq!(spend(1, NOW), SpendOutcome::Spent);
-    assert_eq!(spend(1, NOW), SpendOutcome::Again);
+    store.add_ticket(token, NOW.plus(HOUR), true).wait().unwrap();
+    assert_eq!(spend(1, NOW), SpendOutcome::Spent { introducer: true });
+    assert_eq!(spend(1, NOW), SpendOutcome::Again { introducer: true });
     assert_eq!(spend(2, NOW), SpendOutcome::ByAnother);
     assert_eq!(spend(1, NOW.plus(HOUR)), SpendOutcome::Expired);
 }
@@ -76,10 +76,10 @@ fn a_ticket_is_spent_once_but_repeatable_by_its_spender() {
 #[test]
 fn two_spenders_at_once_are_one_spender() {
     let (store, _disk) = memory();
-    store.add_ticket([5; 32], NOW.plus(HOUR)).wait().unwrap();
+    store.add_ticket([5; 32], NOW.plus(HOUR), false).wait().unwrap();
     let both: Vec<_> = (1..3).map(|by| store.spend_ticket([5; 32], node(by), NOW)).collect();
     let outcomes: Vec<_> = both.into_iter().map(|durable| durable.wait().unwrap()).collect();
-    assert_eq!(outcomes, [SpendOutcome::Spent, SpendOutcome::ByAnother]);
+    assert_eq!(outcomes, [SpendOutcome::Spent { introducer: false }, SpendOutcome::ByAnother]);
 }
 
 #[test]

@@ -71,6 +71,7 @@ pub(crate) fn new_agent(name: &str) -> NewAgent {
         delivery: Delivery::default(),
         metadata: None,
         api_key_hash: key_hash(name),
+        may_return: false,
         now: NOW,
     }
 }

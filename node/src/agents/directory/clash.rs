@@ -20,5 +20,5 @@ pub struct Clash {
 
 /// The command that gives a clashing agent of this node a free name.
 pub(super) fn mend(name: &str, me: &Member) -> String {
-    format!("amesh init --name {name}-{}", me.host)
+    format!("amesh agents rename {name} {name}-{}", me.host)
 }

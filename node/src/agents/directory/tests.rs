@@ -84,7 +84,7 @@ fn the_older_member_holds_a_clashing_name_and_the_other_is_reached_by_its_host()
     let clashes = directory.clashes();
     assert_eq!(clashes.len(), 2);
     assert!(clashes.iter().all(|clash| clash.holder.host == "host2" && !clash.same_key));
-    assert_eq!(clashes[0].mend.as_deref(), Some("amesh init --name bob-host1"));
+    assert_eq!(clashes[0].mend.as_deref(), Some("amesh agents rename bob bob-host1"));
     assert_eq!(clashes[1].mend, None);
 }
 
@@ -101,7 +101,7 @@ fn only_the_loser_of_a_clash_with_another_key_may_not_send() {
     assert_eq!(directory.standing(&bob), Standing::Holds, "the other one has the same key");
     directory.install_roster(member(3, 3), vec![entry(BOB, 3)]);
     let Standing::Lost { holder, mend } = directory.standing(&bob) else { panic!("bob still holds") };
-    assert_eq!((holder.as_str(), mend.as_str()), ("host3", "amesh init --name bob-host1"));
+    assert_eq!((holder.as_str(), mend.as_str()), ("host3", "amesh agents rename bob bob-host1"));
 }
 
 #[test]

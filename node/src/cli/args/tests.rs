@@ -44,7 +44,7 @@ fn an_api_address_needs_a_port() {
 fn a_ticket_lives_as_long_as_asked() {
     let cli = parse("amesh invite --ttl 90s").unwrap();
     let Command::Invite(invite) = cli.command else { panic!("not invite") };
-    assert_eq!(invite.ttl, Duration::from_secs(90));
+    assert_eq!((invite.ttl, invite.introducer), (Duration::from_secs(90), false));
     for bad in ["0m", "m", "15x", "99999999999999999999h"] {
         refused(&format!("amesh invite --ttl {bad}"));
     }

@@ -1,6 +1,7 @@
 //! The owner's socket `<data-dir>/control.sock` (DESIGN §6): HTTP over a Unix socket that only the owner can open. Its
 //! routes are here and nowhere else; no API key opens them, and no TCP listener serves them. Called by `node`.
 
+mod agents;
 mod db;
 mod node;
 mod peers;
@@ -24,12 +25,15 @@ fn routes(state: Shared) -> Router {
         .route("/status", get(node::status))
         .route("/doctor", get(node::doctor))
         .route("/agents", get(node::agents))
+        .route("/agents/rename", post(agents::rename))
+        .route("/agents/forget", post(agents::forget))
         .route("/down", post(node::down))
         .route("/invite", post(peers::invite))
         .route("/join", post(peers::join))
         .route("/leave", post(peers::leave))
         .route("/peers", get(peers::list))
         .route("/peers/remove", post(peers::remove))
+        .route("/peers/promote", post(peers::promote))
         .route("/queue", get(queue::list))
         .route("/db/backup", post(db::backup))
         .route("/db/verify", post(db::verify))

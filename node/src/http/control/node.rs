@@ -45,6 +45,7 @@ pub(crate) async fn doctor(State(state): State<Shared>) -> Json<NodeFacts> {
     let mesh = parts.mesh.as_ref();
     let mut facts = NodeFacts {
         clashes: parts.agents.directory().clashes().iter().map(clash).collect(),
+        label_conflicts: mesh.map(crate::mesh::Mesh::label_conflicts).unwrap_or_default(),
         duplicate_node_key: mesh.is_some_and(crate::mesh::Mesh::has_twin),
         disk_free_bytes: fs4::available_space(&parts.data_dir).ok(),
         disk_full: open && !taking,

@@ -1,4 +1,4 @@
-//! The mesh, for its owner: invite, join, leave, peers, remove.
+//! The mesh, for its owner: invite, join, leave, peers, remove, promote.
 
 use crate::http::body::{self, Json};
 use crate::http::error::{CONFLICT, Problem};
@@ -6,7 +6,7 @@ use crate::http::finish::to_the_end;
 use crate::http::state::{self, Shared};
 use crate::mesh::{Mesh, MeshError};
 use amesh_proto::api::control::{
-    Done, Invitation, InviteRequest, JoinRequest, Joined, PeerList, PeerRemoved,
+    Done, Invitation, InviteRequest, JoinRequest, Joined, PeerList, PeerPromoted, PeerRemoved,
 };
 use amesh_proto::api::error::code;
 use amesh_proto::api::fields::Fields;
@@ -20,13 +20,18 @@ pub(crate) async fn invite(
     State(state): State<Shared>,
     body: Body,
 ) -> Result<axum::Json<Invitation>, Problem> {
-    let request = InviteRequest { ttl_secs: optional(&body)?.optional("ttl_secs", "a number of seconds")? };
+    let mut fields = optional(&body)?;
+    let request = InviteRequest {
+        ttl_secs: fields.optional("ttl_secs", "a number of seconds")?,
+        introducer: fields.optional("introducer", "true or false")?.unwrap_or(false),
+    };
     if request.ttl_secs.is_some_and(|secs| secs == 0 || secs > LONGEST_TTL_SECS) {
         return Err(Problem::invalid("ttl_secs", "expected 1 second to 7 days"));
     }
     let mesh = mesh(&state)?;
     let ttl = request.ttl_secs.map(Duration::from_secs);
-    let ticket = to_the_end(&state.parts.tasks, async move { mesh.invite(ttl).await }).await?;
+    let ticket =
+        to_the_end(&state.parts.tasks, async move { mesh.invite(ttl, request.introducer).await }).await?;
     Ok(axum::Json(Invitation { expires_at: ticket.expires_at.to_rfc3339(), ticket: ticket.to_string() }))
 }
 
@@ -64,6 +69,18 @@ pub(crate) async fn remove(
     let mesh = mesh(&state)?;
     let removing = async move { mesh.remove(id.trim()).await };
     Ok(axum::Json(to_the_end(&state.parts.tasks, removing).await?))
+}
+
+/// `POST /peers/promote`
+pub(crate) async fn promote(
+    State(state): State<Shared>,
+    body: Body,
+) -> Result<axum::Json<PeerPromoted>, Problem> {
+    let id = Fields::parse(&body.0)?.text("id")?;
+    let mesh = mesh(&state)?;
+    let promoting = async move { mesh.promote(id.trim()).await };
+    let node = to_the_end(&state.parts.tasks, promoting).await?;
+    Ok(axum::Json(PeerPromoted { node_id: node.to_string() }))
 }
 
 /// The mesh, as every owner's action wants it.

@@ -65,6 +65,28 @@ async fn the_owner_sees_the_node_its_agents_and_its_queue() {
 }
 
 #[tokio::test]
+async fn the_owner_renames_an_agent_with_its_mail_and_tells_it_and_removes_one() {
+    let rig = Rig::new();
+    let (alice, bob) = (rig.register("alice").await, rig.register("bob").await);
+    control::serve(rig.data.path(), rig.state.clone()).unwrap();
+    rig.post("/v1/route", &alice, alice.letter(&bob, "hello")).await;
+    let body = json!({"address": "bob", "name": "robert"});
+    let (code, renamed) = ask(&rig, Method::POST, "/agents/rename", Some(body)).await;
+    assert_eq!((code, &renamed["was"]), (200, &json!(bob.address)), "{renamed}");
+    let robert = Client { address: renamed["address"].as_str().unwrap().to_owned(), ..bob };
+    assert_eq!(rig.get("/v1/agents/me", &robert).await.body["address"], "robert@default.aimaestro.local");
+    let inbox = rig.get("/v1/messages/pending", &robert).await.body;
+    let texts: Vec<_> = inbox["messages"].as_array().unwrap().iter().map(|m| &m["payload"]["type"]).collect();
+    assert_eq!(texts, [&json!("request"), &json!("system")]);
+    assert_eq!(rig.post("/v1/route", &robert, robert.letter(&alice, "as robert")).await.status, 200);
+    let body = json!({"address": "robert"});
+    let (code, gone) = ask(&rig, Method::POST, "/agents/forget", Some(body.clone())).await;
+    assert_eq!((code, &gone["mail"]), (200, &json!(2)), "{gone}");
+    assert_eq!(rig.get("/v1/agents/me", &robert).await.status, 401);
+    assert_eq!(ask(&rig, Method::POST, "/agents/forget", Some(body)).await.0, 404);
+}
+
+#[tokio::test]
 async fn the_owners_mistakes_are_named() {
     let rig = Rig::new();
     control::serve(rig.data.path(), rig.state.clone()).unwrap();
@@ -75,6 +97,10 @@ async fn the_owners_mistakes_are_named() {
         ("/invite", json!({"ttl_secs": 0}), 400, Some("ttl_secs")),
         ("/invite", json!({"ttl_secs": -1}), 400, Some("ttl_secs")),
         ("/db/backup", json!({"path": "relative"}), 400, Some("path")),
+        ("/invite", json!({"introducer": "yes"}), 400, Some("introducer")),
+        ("/agents/rename", json!({"address": "bob"}), 400, Some("name")),
+        ("/agents/rename", json!({"address": "bob", "name": "bob"}), 404, Some("address")),
+        ("/agents/forget", json!({"address": "b b@"}), 400, Some("address")),
         ("/leave", json!({}), 503, None),
     ] {
         let (code, answer) = ask(&rig, Method::POST, path, Some(body.clone())).await;

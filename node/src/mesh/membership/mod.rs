@@ -148,6 +148,13 @@ impl Membership {
         self.list.member(&self.id()).is_some_and(|me| me.may_introduce)
     }
 
+    /// Host labels of those who may let others in, the founder's first.
+    pub(crate) fn introducers(&self) -> Vec<String> {
+        let mut entitled: Vec<&Member> = self.list.members().filter(|member| member.may_introduce).collect();
+        entitled.sort_by_key(|member| member.seniority());
+        entitled.into_iter().map(|member| member.host.clone()).collect()
+    }
+
     /// The secret in force.
     fn current(&self) -> Option<&EpochSecret> {
         self.secrets.iter().find(|held| {
@@ -182,7 +189,8 @@ impl Membership {
         Ok(())
     }
 
-    /// Lets `newcomer` in, after its ticket's spending is durable. Again for one who is in already.
+    /// Lets `newcomer` in, after its ticket's spending is durable. Again for one who is in already; a right that it has
+    /// stays.
     pub(crate) fn admit(
         &mut self,
         newcomer: NodeId,
@@ -191,7 +199,10 @@ impl Membership {
         now: UnixMillis,
     ) -> Result<(JoinGrant, Changed), JoinRefuseCode> {
         let before = self.standing();
-        let known = self.list.member(&newcomer).is_some_and(|member| member.host == host);
+        let known = self
+            .list
+            .member(&newcomer)
+            .is_some_and(|member| member.host == host && (member.may_introduce || !may_introduce));
         if !known {
             self.list.introduce(&self.key, newcomer, host, may_introduce, now).map_err(
                 |error| match error {
@@ -211,6 +222,21 @@ impl Membership {
         };
         let changed = if known { Changed::default() } else { self.changed(&before, true) };
         Ok((grant, changed))
+    }
+
+    /// Gives `node`, a member, the right to let others in and to remove them.
+    pub(crate) fn promote(&mut self, node: NodeId, now: UnixMillis) -> Result<Changed, MemberError> {
+        let before = self.standing();
+        let member = self.list.member(&node).ok_or(MemberError::NoSuchMember)?;
+        if !self.may_introduce() {
+            return Err(MemberError::NotAllowed);
+        }
+        if member.may_introduce {
+            return Ok(Changed::default());
+        }
+        let host = member.host.clone();
+        self.list.introduce(&self.key, node, &host, true, now)?;
+        Ok(self.changed(&before, true))
     }
 
     /// This host has another label from now on. Only the founder can give itself one: nobody else's word about

@@ -57,7 +57,7 @@ async fn carry(from: Arc<UdpSocket>, through: Arc<UdpSocket>, to: SocketAddr, lo
 async fn cabled() -> (Node, Node, Cable) {
     let (a, b) = (Node::start("alpha").await, Node::start("beta").await);
     let cable = Cable::between(&a, &b).await;
-    let ticket = Ticket { addresses: vec![cable.as_first], ..a.mesh.invite(None).await.unwrap() };
+    let ticket = Ticket { addresses: vec![cable.as_first], ..a.mesh.invite(None, false).await.unwrap() };
     b.join(&ticket.to_string()).await.unwrap();
     a.linked_to(&b).await;
     b.linked_to(&a).await;

@@ -2,7 +2,7 @@
 
 use super::village::*;
 use crate::mesh::MeshError;
-use amesh_proto::api::control::PeerState;
+use amesh_proto::api::control::{PeerRole, PeerState};
 use amesh_proto::ticket::Ticket;
 use std::time::Duration;
 
@@ -16,13 +16,72 @@ async fn a_node_joins_with_a_ticket_and_both_are_linked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_nodes_that_met_through_one_are_all_linked() {
-    let (a, b) = pair().await;
-    let c = Node::start("gamma").await;
+async fn three_nodes_that_met_through_an_introducer_are_all_linked() {
+    let (a, b, c) = (Node::start("alpha").await, Node::start("beta").await, Node::start("gamma").await);
+    b.join(&a.invite_introducer().await).await.unwrap();
+    b.linked_to(&a).await;
     c.join(&b.invite().await).await.unwrap();
     for (one, other) in [(&a, &b), (&b, &c), (&c, &a), (&a, &c)] {
         one.linked_to(other).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_by_an_ordinary_ticket_is_a_plain_member_and_is_told_who_may_invite() {
+    let (a, b) = pair().await;
+    let refused = b.mesh.invite(None, false).await.unwrap_err();
+    assert_eq!(refused.code(), "not_allowed");
+    assert!(refused.to_string().contains("alpha"), "{refused}");
+    assert_eq!(b.mesh.promote("alpha").await.unwrap_err().code(), "not_allowed");
+    let roles = |node: &Node| node.mesh.peers().into_iter().map(|peer| peer.role).collect::<Vec<_>>();
+    assert_eq!(roles(&a), [Some(PeerRole::Founder), Some(PeerRole::Member)]);
+    assert_eq!(roles(&b), [Some(PeerRole::Member), Some(PeerRole::Founder)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_member_removes_for_itself_alone() {
+    let (a, b) = pair().await;
+    let c = Node::start("gamma").await;
+    c.join(&a.invite().await).await.unwrap();
+    b.linked_to(&c).await;
+    assert_eq!(b.mesh.remove("gamma").await.unwrap().scope, "local");
+    b.parted_from(&c).await;
+    assert_eq!((a.mesh.status().members, a.mesh.status().epoch), (3, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_made_an_introducer_may_invite_and_keeps_its_seniority() {
+    let (a, b) = pair().await;
+    let c = Node::start("gamma").await;
+    c.join(&a.invite().await).await.unwrap();
+    a.mesh.promote("beta").await.unwrap();
+    until("the news", || b.mesh.peers()[0].role == Some(PeerRole::Introducer)).await;
+    let d = Node::start("delta").await;
+    d.join(&b.invite().await).await.unwrap();
+    d.linked_to(&a).await;
+    let labels: Vec<_> = b.mesh.shared.membership().introducers();
+    assert_eq!(labels, ["alpha", "beta"]);
+    a.mesh.promote("beta").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_members_that_two_introducers_gave_one_label_are_shown_and_the_older_one_has_it() {
+    let (a, b) = pair().await;
+    a.mesh.promote("beta").await.unwrap();
+    until("the right", || b.mesh.shared.membership().may_introduce()).await;
+    let newcomer = |byte: u8| amesh_proto::node_id::NodeKey::from_seed(&[byte; 32]).id();
+    let (now, at) = (amesh_proto::time::UnixMillis(1), amesh_proto::time::UnixMillis(2));
+    // Both admit before either has heard of the other's newcomer.
+    a.mesh.shared.membership().admit(newcomer(1), "stone", false, now).unwrap();
+    b.mesh.shared.membership().admit(newcomer(2), "stone", false, at).unwrap();
+    let heard = b.mesh.shared.membership().list().statements();
+    a.mesh.shared.membership().on_members(&heard).unwrap();
+    let conflicts = a.mesh.label_conflicts();
+    assert_eq!((conflicts.len(), conflicts[0].host.as_str()), (1, "stone"));
+    assert!(conflicts[0].mend.contains("amesh up --host"));
+    let (peers, loser) = (a.mesh.peers(), &conflicts[0].loser);
+    let shown: Vec<_> = peers.iter().filter(|peer| peer.label_conflict.is_some()).collect();
+    assert_eq!((shown.len(), &shown[0].node_id), (1, loser));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,7 +99,7 @@ async fn a_spent_ticket_lets_nobody_else_in_but_its_spender_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_edited_and_invented_tickets_are_refused() {
     let (a, b) = (Node::start("alpha").await, Node::start("beta").await);
-    let ticket = a.mesh.invite(Some(Duration::ZERO)).await.unwrap();
+    let ticket = a.mesh.invite(Some(Duration::ZERO), false).await.unwrap();
     assert!(matches!(b.join(&ticket.to_string()).await, Err(MeshError::Expired)));
     // The far end judges by its own clock, whatever the ticket says.
     let later = Ticket { expires_at: ticket.expires_at.plus(Duration::from_secs(3600)), ..ticket.clone() };
@@ -56,7 +115,7 @@ async fn expired_edited_and_invented_tickets_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_leads_to_its_inviter_and_to_no_other_node() {
     let (a, b, c) = (Node::start("alpha").await, Node::start("beta").await, Node::start("gamma").await);
-    let ticket = a.mesh.invite(None).await.unwrap();
+    let ticket = a.mesh.invite(None, false).await.unwrap();
     let elsewhere = Ticket { addresses: vec![c.mesh.listen_addr()], ..ticket };
     assert_eq!(b.join(&elsewhere.to_string()).await.unwrap_err().code(), "unreachable");
     assert_eq!(c.mesh.status().members, 1);

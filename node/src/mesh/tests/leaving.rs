@@ -54,6 +54,9 @@ async fn a_member_that_slept_through_a_removal_is_given_the_new_secret() {
     let b = off.start().await;
     b.linked_to(&a).await;
     until("the new epoch", || b.mesh.status().epoch == 2 && b.mesh.status().members == 2).await;
+    // It knows the new secret: whom it lets in is admitted by the others.
+    a.mesh.promote("beta").await.unwrap();
+    until("the right", || b.mesh.shared.membership().may_introduce()).await;
     let d = Node::start("delta").await;
     d.join(&b.invite().await).await.unwrap();
     d.linked_to(&a).await;

@@ -152,7 +152,12 @@ impl Node {
     }
 
     pub(super) async fn invite(&self) -> String {
-        self.mesh.invite(None).await.unwrap().to_string()
+        self.mesh.invite(None, false).await.unwrap().to_string()
+    }
+
+    /// A ticket whose user may invite others.
+    pub(super) async fn invite_introducer(&self) -> String {
+        self.mesh.invite(None, true).await.unwrap().to_string()
     }
 
     pub(super) async fn join(&self, ticket: &str) -> Result<Joined, MeshError> {

@@ -218,6 +218,7 @@ fn register(store: &Store, node: usize, agent: usize) -> AgentNo {
         delivery: Delivery::default(),
         metadata: None,
         api_key_hash: [u8::try_from(agent).unwrap(); 32],
+        may_return: false,
         now: at(Duration::ZERO),
     };
     match store.register_agent(new).wait().unwrap() {

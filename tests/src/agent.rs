@@ -220,7 +220,9 @@ impl Received {
     }
 }
 
-fn public_pem(key: &VerifyingKey) -> String {
+/// A public key as clients send it.
+#[must_use]
+pub fn public_pem(key: &VerifyingKey) -> String {
     let mut der = vec![0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
     der.extend_from_slice(key.as_bytes());
     format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64.encode(der))

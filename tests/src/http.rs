@@ -81,6 +81,14 @@ impl Http {
         self.send("POST", path, key, Some(body.to_string())).await
     }
 
+    /// `POST` of JSON text as it stands.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn post_text(&self, path: &str, key: Option<&str>, body: &str) -> Result<Reply> {
+        self.send("POST", path, key, Some(body.to_owned())).await
+    }
+
     /// `DELETE`.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ pub mod node;
 pub mod place;
 pub mod power;
 pub mod shell;
+pub mod shell_client;
 pub mod socket;
 pub mod structure;
 pub mod wait;

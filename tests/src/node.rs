@@ -274,6 +274,12 @@ impl Node {
         Ok(self.running.as_ref().context("not running")?.id())
     }
 
+    /// The home directory of the user who types [`Self::amesh`].
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Its data directory.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {

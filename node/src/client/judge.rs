@@ -5,6 +5,7 @@ use super::known_keys::KnownKeys;
 use super::mailbox::Stored;
 use super::raw::RawObject;
 use super::received::Received;
+use super::shell_fence;
 use amesh_proto::address::Address;
 use amesh_proto::canonical::Signable;
 use amesh_proto::key::PublicKey;
@@ -97,7 +98,8 @@ impl Judged {
             envelope: &mail.envelope,
             payload: mail.file.get("payload").unwrap_or(nothing),
             local: &mail.local,
-            key: mail.local.text("sender_public_key"),
+            // The reference client keeps what the provider handed over, with the key at the top.
+            key: mail.local.text("sender_public_key").or_else(|| mail.file.text("sender_public_key")),
         };
         claims.judge(me, provider, known)
     }
@@ -225,6 +227,7 @@ impl Claims<'_> {
         let unwrapped = if wrapped { trust::unwrap(self.payload.get().as_bytes()) } else { None };
         let unwrapped =
             unwrapped.and_then(|bytes| RawValue::from_string(String::from_utf8(bytes).ok()?).ok());
+        let unwrapped = unwrapped.or_else(|| wrapped.then(|| shell_fence::unwrap(self.payload)).flatten());
         unwrapped.unwrap_or_else(|| self.payload.to_owned())
     }
 
@@ -249,7 +252,11 @@ impl Claims<'_> {
     }
 
     fn nodes_word(&self) -> String {
-        self.local.object("security").text("trust").unwrap_or_default()
+        let word = self.local.object("security").text("trust").unwrap_or_default();
+        // The reference client, which looks no keys up, writes its own `untrusted` over the word of a provider that
+        // verified the signature. Nobody's doubt is lost: it is verified again here.
+        let by_the_shell = word == "untrusted" && self.local.flag("verified") == Some(true);
+        if by_the_shell { "external".to_owned() } else { word }
     }
 
     fn text(&self, member: &str) -> String {

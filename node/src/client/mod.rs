@@ -15,6 +15,7 @@ pub mod mailbox;
 pub mod raw;
 pub mod received;
 pub mod registration;
+mod shell_fence;
 #[cfg(test)]
 pub(crate) mod stand_in;
 pub mod websocket;

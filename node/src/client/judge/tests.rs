@@ -200,3 +200,45 @@ fn a_stored_message_verifies_again_and_tampering_shows() {
         assert!(!Judged::stored(&tampered, ME, HERE, &known).verified, "{sender}");
     }
 }
+
+/// As the reference client keeps it: what the provider handed over, with its own judgement and wrapping over it.
+fn kept_by_the_shell_client(out: &Outgoing, key: &AgentKey) -> (tempfile::TempDir, Stored) {
+    let mail = delivered(out, Some(key), "external");
+    let original = out.file("msg_1_a", "", "", NOW).get("payload").unwrap().to_owned();
+    let mut local = RawObject::default();
+    local.put("verified", &true);
+    local.put("security", &serde_json::json!({ "trust": "untrusted", "wrapped": true, "verified_at": null }));
+    local.put_raw("original_payload", original);
+    let mut file = RawObject::default();
+    file.put("id", "msg_1_a");
+    file.put_raw("envelope", mail.envelope.clone());
+    file.put_raw("payload", mail.payload.clone());
+    file.put("sender_public_key", &mail.sender_key);
+    file.put("local", &local);
+    let dir = tempfile::tempdir().unwrap();
+    let home = AgentHome::at(dir.path());
+    home.make().unwrap();
+    let mailbox = crate::client::mailbox::Mailbox::of(&home);
+    mailbox.save_received("msg_1_a", &out.from, &file, NOW).unwrap();
+    let stored = mailbox.find(crate::client::mailbox::Folder::Inbox, "msg_1_a").unwrap().unwrap();
+    (dir, stored)
+}
+
+#[test]
+fn what_the_shell_client_fetched_is_verified_with_the_key_it_kept() {
+    let (_dir, known) = nobody_known();
+    let (out, key) = signed_by(1, "zoe@other.aimaestro.local", ME);
+    let (_home, stored) = kept_by_the_shell_client(&out, &key);
+    let judged = Judged::stored(&stored, ME, HERE, &known);
+    assert_eq!((judged.trust, judged.verified, judged.problem), (Trust::External, true, None));
+    assert!(!judged.original.get().contains("external-content"));
+}
+
+#[test]
+fn a_file_of_the_shell_client_with_another_key_is_not_believed() {
+    let (_dir, known) = nobody_known();
+    let (out, _) = signed_by(1, "zoe@other.aimaestro.local", ME);
+    let (_home, stored) = kept_by_the_shell_client(&out, &AgentKey::from_seed(&[9; 32]));
+    let judged = Judged::stored(&stored, ME, HERE, &known);
+    assert_eq!((judged.trust, judged.verified), (Trust::Untrusted, false));
+}

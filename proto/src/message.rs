@@ -8,6 +8,7 @@ use crate::id::MessageId;
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 /// What `envelope.version` says (MSG-2, A-21).
 pub const ENVELOPE_VERSION: &str = "amp/0.1";
@@ -16,7 +17,7 @@ pub const ENVELOPE_VERSION: &str = "amp/0.1";
 ///
 /// `from` and `to` are the spellings that were signed, so they are text, not [`Address`]es.
 /// Not for postcard: it flattens.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Envelope {
     /// `amp/0.1`.
     #[serde(default = "default_version")]
@@ -52,6 +53,25 @@ pub struct Envelope {
 
 fn default_version() -> String {
     ENVELOPE_VERSION.to_owned()
+}
+
+/// The members of a payload that AMP prescribes (MSG-6). Others travel along, and all of it travels verbatim (SIG-11):
+/// nothing is ever read into this type and written again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Payload {
+    /// What kind of message this is: `request`, `response`, `notification`, or any other word.
+    #[serde(rename = "type")]
+    #[schema(min_length = 1, max_length = 128, example = "request")]
+    pub kind: String,
+    /// The text.
+    #[schema(min_length = 1, max_length = 65536, example = "Please review the change.")]
+    pub message: String,
+    /// Anything that goes with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<Value>,
+    /// Members that we do not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 /// A message on its way: what frames carry and the store keeps. Frozen: a change needs a new version byte.

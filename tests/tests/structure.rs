@@ -95,13 +95,16 @@ fn imports_against_the_line(sources: &[Source]) -> Vec<String> {
 
 #[test]
 fn each_outside_library_is_named_in_its_own_room_only() {
-    let rooms: [(&str, &[&str]); 8] = [
+    let rooms: [(&str, &[&str]); 11] = [
         ("sled", &["store/"]),
         ("mdns_sd", &["discovery/"]),
         ("libp2p", &["discovery/"]),
         ("libp2p_tls", &["node/mesh/"]),
         ("quinn", &["node/mesh/"]),
         ("axum", &["node/http/", "tests/bench/floor.rs"]),
+        ("utoipa", &["proto/", "node/http/"]),
+        ("utoipa_axum", &["node/http/"]),
+        ("yaml_serde", &["node/http/"]),
         ("clap", &["node/cli/", "node/bin/"]),
         ("anyhow", &["node/cli/", "node/bin/", "tests/", "examples/"]),
     ];

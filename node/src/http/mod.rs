@@ -11,6 +11,7 @@ mod finish;
 mod guard;
 mod limit;
 mod mailbox;
+pub mod openapi;
 mod owner;
 mod page;
 mod prompt;
@@ -26,9 +27,12 @@ pub use serve::{BindError, Bound, bind, serve};
 pub use state::{Parts, Shared};
 
 use axum::Router;
-use axum::routing::{any, delete, get, post};
+use axum::routing::any;
+use openapi::Table;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use utoipa_axum::router::UtoipaMethodRouterExt;
+use utoipa_axum::routes;
 use v1::{agents, count, health, info, messages, pending, register, route, ws};
 
 /// How the agents' API is offered.
@@ -75,41 +79,44 @@ impl Default for Config {
     }
 }
 
-/// Every endpoint, one line each.
 fn routes(state: Shared) -> Router {
-    let mut router = Router::new();
-    for base in ["/v1", "/api/v1"] {
-        // Routed whole rather than nested: nesting takes every request's path apart and builds it anew.
-        let at = |path: &str| format!("{base}{path}");
-        router = router
-            .route(&at("/register"), post(register::register))
-            .route(&at("/route"), post(route::route))
-            .route(&at("/messages"), get(pending::list)) // IPR-24
-            .route(&at("/messages/pending"), get(pending::list))
-            .route(&at("/messages/pending"), post(pending::acknowledge_batch))
-            .route(&at("/messages/pending"), delete(pending::acknowledge_query))
-            .route(&at("/messages/pending/ack"), post(pending::acknowledge_batch))
-            .route(&at("/messages/pending/count"), get(count::count))
-            .route(&at("/messages/pending/{id}"), delete(pending::acknowledge_one))
-            .route(&at("/messages/{id}"), get(messages::state))
-            .route(&at("/inbox"), get(pending::list))
-            .route(&at("/inbox/{id}/ack"), post(pending::acknowledge_one))
-            .route(&at("/agents"), get(agents::list))
-            .route(&at("/agents/me"), get(agents::me).patch(agents::update).delete(agents::deregister))
-            .route(&at("/agents/resolve/{address}"), get(agents::resolve))
-            .route(&at("/agents/{address}"), get(agents::resolve))
-            .route(&at("/health"), get(health::health))
-            .route(&at("/info"), get(info::info))
-            .route(&at("/ws"), any(ws::upgrade));
-    }
-    router
-        .route("/api/v1/v1/inbox", get(pending::list)) // ICL-19
-        .route("/api/v1/v1/inbox/{id}/ack", post(pending::acknowledge_one)) // ICL-19
-        .route("/api/organization", get(well_known::organization)) // ICL-2
-        .route(well_known::PATH, get(well_known::document))
+    endpoints()
+        .into_router(&["/v1", "/api/v1"])
         .fallback(serve::no_such_path)
         .method_not_allowed_fallback(serve::no_such_method)
         .with_state(state)
+}
+
+/// Every endpoint, one line each. The router and the API's document are made from it: a handler says by
+/// `#[utoipa::path]` which method it takes and what it answers, and by nothing else where it is.
+fn endpoints() -> Table {
+    Table::default()
+        .at("/register", routes!(register::register))
+        .at("/route", routes!(route::route))
+        .alias("/messages", routes!(pending::list)) // IPR-24
+        .at("/messages/pending", routes!(pending::list))
+        .alias("/messages/pending", routes!(pending::acknowledge_batch))
+        .alias("/messages/pending", routes!(pending::acknowledge_query))
+        .at("/messages/pending/ack", routes!(pending::acknowledge_batch))
+        .at("/messages/pending/count", routes!(count::count))
+        .at("/messages/pending/{id}", routes!(pending::acknowledge_one))
+        .at("/messages/{id}", routes!(messages::state))
+        .alias("/inbox", routes!(pending::list))
+        .alias("/inbox/{id}/ack", routes!(pending::acknowledge_by_post))
+        .at("/agents", routes!(agents::list))
+        .at("/agents/me", routes!(agents::me, agents::update, agents::deregister))
+        .at("/agents/resolve/{address}", routes!(agents::resolve))
+        .alias("/agents/{address}", routes!(agents::resolve))
+        .at("/health", routes!(health::health))
+        .at("/info", routes!(info::info))
+        .at("/openapi.json", routes!(openapi::json)) // API-11
+        .at("/openapi.yaml", routes!(openapi::yaml))
+        .at("/docs", routes!(openapi::docs))
+        .at("/ws", routes!(ws::upgrade).map(|_| any(ws::upgrade)))
+        .alias_outside("/api/v1/v1/inbox", routes!(pending::list)) // ICL-19
+        .alias_outside("/api/v1/v1/inbox/{id}/ack", routes!(pending::acknowledge_by_post)) // ICL-19
+        .outside("/api/organization", routes!(well_known::organization)) // ICL-2
+        .outside(well_known::PATH, routes!(well_known::document))
 }
 
 /// The reference network's port (ICL-1).

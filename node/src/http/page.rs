@@ -7,6 +7,28 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::borrow::Cow;
 use std::time::Duration;
 
+/// The parameters of every list, for the API's document; handlers read them through [`Query`].
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) struct PageParams {
+    /// At most so many; 100 unless given, and never more.
+    #[param(minimum = 1)]
+    limit: Option<u32>,
+    /// Where an earlier page ended: its `cursor`.
+    cursor: Option<String>,
+}
+
+/// A message's id in the path, for the API's document.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) struct IdParam {
+    /// A message's id.
+    #[param(min_length = 1, max_length = 128, example = "msg_1790000000_a1b2c3")]
+    id: String,
+}
+
 /// The members of a query string, decoded; the first of a name counts.
 #[derive(Debug)]
 pub(crate) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);

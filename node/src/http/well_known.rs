@@ -16,7 +16,9 @@ pub(crate) fn is_public(path: &str) -> bool {
     path == PATH
 }
 
-/// `GET /.well-known/agent-messaging.json`
+/// The public discovery document (FED-3). Any web page may read it.
+#[utoipa::path(get, path = "", tag = "provider", security(()),
+    responses((status = 200, description = "Where the API is.", body = WellKnown)))]
 pub(crate) async fn document(
     State(state): State<Shared>,
     peer: Peer,
@@ -35,7 +37,9 @@ pub(crate) async fn document(
     response
 }
 
-/// `GET /api/organization`
+/// The tenant of this node's agents (ICL-2).
+#[utoipa::path(get, path = "", tag = "provider", security(()),
+    responses((status = 200, description = "The organization.", body = Organization)))]
 pub(crate) async fn organization(State(state): State<Shared>) -> Json<Organization> {
     Json(Organization { organization: state.parts.naming.org.clone() })
 }

@@ -3,9 +3,10 @@
 use crate::api::fields::{BadBody, Fields};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 /// `delivery` of a registration or an update. The secret is never echoed (WHK-7).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeliverySettings {
     /// Where mail is posted; empty removes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -19,7 +20,7 @@ pub struct DeliverySettings {
 }
 
 /// `GET /agents/me` (API-7).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AgentSelf {
     /// The full address.
     pub address: String,
@@ -51,7 +52,7 @@ pub struct AgentSelf {
 }
 
 /// `PATCH /agents/me` (REG-23). Absent members stay as they are.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AgentPatch {
     /// A new alias; empty removes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,7 +87,7 @@ impl AgentPatch {
 }
 
 /// The reply to an update.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentUpdated {
     /// Always true.
     pub updated: bool,
@@ -95,7 +96,7 @@ pub struct AgentUpdated {
 }
 
 /// The reply to a deregistration (REG-24).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentDeregistered {
     /// Always true.
     pub deregistered: bool,
@@ -106,7 +107,7 @@ pub struct AgentDeregistered {
 }
 
 /// One agent in a list (API-8).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentEntry {
     /// The full address.
     pub address: String,
@@ -120,7 +121,7 @@ pub struct AgentEntry {
 }
 
 /// A page of agents (API-8, API-9).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentPage {
     /// The agents, by address.
     pub agents: Vec<AgentEntry>,
@@ -135,7 +136,7 @@ pub struct AgentPage {
 }
 
 /// Where an address leads (API-10).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ResolvedAgent {
     /// The full address.
     pub address: String,

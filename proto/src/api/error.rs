@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-/// `{error, message, field?, details?}`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// Why a request was refused.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
     /// One of [`code`], or a code this version does not know.
+    #[schema(example = "not_found")]
     pub error: String,
     /// For people: what happened and what to do.
     #[serde(default)]

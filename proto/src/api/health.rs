@@ -1,9 +1,10 @@
 //! `GET /health` (API-3).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How the node is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     /// `healthy`, or `degraded` while new mail is refused (disk nearly full, store damaged).
     pub status: String,
@@ -23,7 +24,7 @@ pub struct Health {
 }
 
 /// `mesh` of a health report.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MeshHealth {
     /// Whether this node is a member of a mesh with others.
     pub enabled: bool,

@@ -1,9 +1,10 @@
 //! `GET /info` (API-4), the public discovery document, and `GET /api/organization` (ICL-2).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What this provider is and can do.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Info {
     /// The provider domain.
     pub provider: String,
@@ -24,7 +25,7 @@ pub struct Info {
 }
 
 /// The limits in force on this listener.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RateLimits {
     /// Messages an agent may send.
     pub messages_per_minute: u32,
@@ -36,7 +37,7 @@ pub struct RateLimits {
 }
 
 /// `/.well-known/agent-messaging.json` (FED-3, EXT-2).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WellKnown {
     /// `AMP1`.
     pub version: String,
@@ -58,7 +59,7 @@ pub struct WellKnown {
 }
 
 /// `{organization}` (ICL-2).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Organization {
     /// The tenant of this node's agents.
     pub organization: String,

@@ -1,9 +1,10 @@
 //! `GET /messages/{id}`: what became of a message, for its sender (DESIGN §1.9).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The state of a sent message.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MessageState {
     /// The id given by `/route`.
     pub id: String,
@@ -35,7 +36,7 @@ pub struct MessageState {
 }
 
 /// Why a message failed after it was accepted.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
     /// A code, as in error bodies.
     pub code: String,

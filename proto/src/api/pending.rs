@@ -1,17 +1,21 @@
 //! `messages/pending`: the mailbox as its owner sees it (AMP 05 §Relay Queue; AMP 09 §List Pending).
 
 use crate::api::fields::{BadBody, Fields};
+use crate::message::{Envelope, Payload};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 /// One message as it is handed to its recipient, by polling or by WebSocket.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Delivery {
     /// The id under which the mailbox shows it.
     pub id: String,
     /// The envelope, with the spellings that verified.
+    #[schema(value_type = Envelope)]
     pub envelope: Box<RawValue>,
     /// The payload; its `message` is wrapped unless trust is `verified` (TRU-4).
+    #[schema(value_type = Payload)]
     pub payload: Box<RawValue>,
     /// RFC 3339.
     pub queued_at: String,
@@ -26,7 +30,7 @@ pub struct Delivery {
 }
 
 /// `local` of a delivery: nothing in it was signed by the sender.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct Local {
     /// The signature was verified by this node.
     #[serde(default)]
@@ -45,11 +49,12 @@ pub struct Local {
     pub security: Security,
     /// The payload as signed, verbatim, when `payload` is wrapped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Payload>)]
     pub original_payload: Option<Box<RawValue>>,
 }
 
 /// `local.security`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Security {
     /// `verified`, `external` or `untrusted`.
     #[serde(default)]
@@ -66,7 +71,7 @@ pub struct Security {
 }
 
 /// A page of the mailbox, oldest first (RLY-3, RLY-4, API-9).
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct PendingPage {
     /// The messages.
     pub messages: Vec<Delivery>,
@@ -86,7 +91,7 @@ pub struct PendingPage {
 }
 
 /// How much waits, and since when (`GET /messages/pending/count`).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PendingCount {
     /// Messages that came after the position asked about; all that wait where none was given.
     pub count: usize,
@@ -97,23 +102,24 @@ pub struct PendingCount {
 }
 
 /// The reply to a single acknowledgement (RLY-5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AckOne {
     /// Always true.
     pub acknowledged: bool,
 }
 
 /// The reply to a batch (RLY-7): how many were removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AckMany {
     /// The number removed.
     pub acknowledged: usize,
 }
 
 /// `{ids:[…]}`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AckBatch {
     /// Message ids as shown.
+    #[schema(min_items = 1, max_items = 100, example = json!(["msg_1790000000_a1b2c3"]))]
     pub ids: Vec<String>,
 }
 

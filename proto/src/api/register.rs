@@ -4,18 +4,31 @@ use crate::api::agents::DeliverySettings;
 use crate::api::fields::{BadBody, Fields};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 /// A request to register (REG-2, REG-3).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "name": "anna", "tenant": "default", "key_algorithm": "Ed25519",
+    "public_key": "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA63e1wzIWHTQe0g4pNDghKPv7cIhcvW6HW9TJ/jw08IA=\n-----END PUBLIC KEY-----\n"
+}))]
 pub struct RegisterRequest {
     /// The agent's name.
+    #[schema(min_length = 1, max_length = 63, example = "anna")]
     pub name: String,
     /// The organization; required unless an owner is authenticated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "default")]
     pub tenant: Option<String>,
     /// The public key: PEM, hex or base64 DER.
+    #[schema(
+        min_length = 1,
+        max_length = 8192,
+        example = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA63e1wzIWHTQe0g4pNDghKPv7cIhcvW6HW9TJ/jw08IA=\n-----END PUBLIC KEY-----\n"
+    )]
     pub public_key: String,
     /// `Ed25519`, `RSA` or `ECDSA`.
+    #[schema(min_length = 1, example = "Ed25519")]
     pub key_algorithm: String,
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,7 +57,8 @@ pub struct RegisterRequest {
 }
 
 /// `scope{platform,repo}`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AgentScope)]
 pub struct Scope {
     /// For example `github`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,7 +100,13 @@ impl RegisterRequest {
 }
 
 /// What a new agent is told, once (REG-8, REG-11).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "address": "anna@default.aimaestro.local", "short_address": "anna@default.aimaestro.local", "local_name": "anna",
+    "agent_id": "agt_00000001", "tenant_id": "ten_default", "tenant": "default", "api_key": "amp_live_sk_…",
+    "provider": {"name": "aimaestro.local", "endpoint": "http://localhost:23000/v1", "route_url": "http://localhost:23000/v1/route"},
+    "fingerprint": "SHA256:…", "registered_at": "2026-09-21T13:33:20Z"
+}))]
 pub struct RegisterResponse {
     /// The full address.
     pub address: String,
@@ -111,7 +131,7 @@ pub struct RegisterResponse {
 }
 
 /// `provider{name,endpoint,route_url}` (REG-10, ICL-4, ICL-5).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProviderFace {
     /// The bare provider domain.
     pub name: String,

@@ -1,9 +1,13 @@
 //! `POST /route` and the WebSocket frame `route` (AMP 05 §Route Request; AMP 08 §Send Message).
 
 use crate::api::fields::{BadBody, Fields};
+use crate::message::{Payload, Priority};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use utoipa::openapi::schema::{AnyOfBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 /// A message to send, in the flat form or in the full form `{envelope, payload}` (RTE-1, RTE-11).
 ///
@@ -43,7 +47,7 @@ pub struct RouteRequest {
 }
 
 /// `options` of a route request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RouteOptions {
     /// The sender wants `message.delivered` (RCP-1).
     #[serde(default)]
@@ -97,44 +101,97 @@ impl RouteRequest {
     }
 }
 
-#[derive(Serialize)]
+/// The head of a message that is to be sent.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RouteHead)]
 struct Members<'a> {
+    /// `amp/0.1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'a str>,
+    /// The client's own id.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
+    /// Only as a claim: another agent than the caller is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<&'a str>,
+    /// The recipient: a full address, or a short form of one (ADR-10).
+    #[schema(min_length = 1, max_length = 254, example = "bert@default.aimaestro.local")]
     to: &'a str,
+    /// At most 256 characters; may be empty.
+    #[schema(max_length = 256, example = "A change to review")]
     subject: &'a str,
+    /// `urgent`, `high`, `normal` or `low`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Priority>)]
     priority: Option<&'a str>,
+    /// RFC 3339; counts in the full form.
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<&'a str>,
+    /// The first message of the thread.
     #[serde(skip_serializing_if = "Option::is_none")]
     thread_id: Option<&'a str>,
+    /// The direct parent.
     #[serde(skip_serializing_if = "Option::is_none")]
     in_reply_to: Option<&'a str>,
+    /// RFC 3339; at most 30 days ahead count.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<&'a str>,
+    /// Base64 of the sender's signature (AMP 04 §Message Signing). Optional only towards agents of this node.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 2048)]
     signature: Option<&'a str>,
+    /// Members that this node does not know; they travel along (MSG-14).
     #[serde(flatten)]
     extra: &'a Map<String, Value>,
 }
 
-#[derive(Serialize)]
+/// The full form: the client chose id and timestamp (RTE-11).
+#[derive(Serialize, ToSchema)]
+#[schema(as = RouteFull)]
 struct Full<'a> {
     envelope: Members<'a>,
+    /// Signed and delivered verbatim.
+    #[schema(value_type = Payload)]
     payload: &'a Option<Box<RawValue>>,
+    #[schema(required = false)]
     options: RouteOptions,
 }
 
-#[derive(Serialize)]
+/// The flat form: the node makes the envelope (RTE-1).
+#[derive(Serialize, ToSchema)]
+#[schema(as = RouteFlat)]
 struct Flat<'a> {
     #[serde(flatten)]
     members: Members<'a>,
+    #[schema(required = false)]
     options: RouteOptions,
+    /// Signed and delivered verbatim.
+    #[schema(value_type = Payload)]
+    payload: &'a Option<Box<RawValue>>,
+}
+
+/// Either form.
+impl PartialSchema for RouteRequest {
+    fn schema() -> RefOr<Schema> {
+        let forms = [Flat::name(), Full::name()].map(Ref::from_schema_name);
+        let example = json!({
+            "to": "bert@default.aimaestro.local",
+            "subject": "A change to review",
+            "priority": "normal",
+            "payload": {"type": "request", "message": "Please review the change."}
+        });
+        forms.into_iter().fold(AnyOfBuilder::new(), AnyOfBuilder::item).examples([example]).into()
+    }
+}
+
+impl ToSchema for RouteRequest {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Flat::name().into_owned(), Flat::schema()));
+        schemas.push((Full::name().into_owned(), Full::schema()));
+        schemas.push((Members::name().into_owned(), Members::schema()));
+        schemas.push((RouteOptions::name().into_owned(), RouteOptions::schema()));
+        schemas.push((Payload::name().into_owned(), Payload::schema()));
+    }
 }
 
 impl Serialize for RouteRequest {
@@ -156,21 +213,17 @@ impl Serialize for RouteRequest {
         if self.full {
             Full { envelope: members, payload: &self.payload, options: self.options }.serialize(serializer)
         } else {
-            FlatWithPayload { flat: Flat { members, options: self.options }, payload: &self.payload }
-                .serialize(serializer)
+            Flat { members, options: self.options, payload: &self.payload }.serialize(serializer)
         }
     }
 }
 
-#[derive(Serialize)]
-struct FlatWithPayload<'a> {
-    #[serde(flatten)]
-    flat: Flat<'a>,
-    payload: &'a Option<Box<RawValue>>,
-}
-
 /// What became of a routed message so far (RTE-2).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "id": "msg_1790000000_a1b2c3", "status": "queued", "method": "relay", "basis": "mailbox_written",
+    "queued_at": "2026-09-21T13:33:20Z"
+}))]
 pub struct RouteResponse {
     /// The message's id.
     pub id: String,

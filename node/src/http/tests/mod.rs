@@ -5,6 +5,7 @@ mod identity;
 mod input;
 mod limits;
 mod mail;
+mod openapi;
 mod socket;
 mod waiting;
 
@@ -106,10 +107,12 @@ impl Rig {
             local: "127.0.0.1:23000".parse().unwrap(),
             _place: None,
         };
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.doors.answer(peer, request).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("not JSON: {bytes:?}"));
+        openapi::must_know(&method, &path, parts.status.as_u16(), &body);
         Answer { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 

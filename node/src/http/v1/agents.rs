@@ -6,7 +6,7 @@ use crate::http::auth::Caller;
 use crate::http::body::{self, Json, Segment};
 use crate::http::error::Problem;
 use crate::http::finish::to_the_end;
-use crate::http::page::{Query, cursor};
+use crate::http::page::{PageParams, Query, cursor};
 use crate::http::state::{self, Shared};
 use amesh_proto::api::agents::{
     AgentDeregistered, AgentEntry, AgentPage, AgentPatch, AgentSelf, AgentUpdated, DeliverySettings,
@@ -18,7 +18,9 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 
-/// `GET /agents/me` (API-7)
+/// The caller's own registration (API-7).
+#[utoipa::path(get, path = "", tag = "agents",
+    responses((status = 200, description = "Without the webhook's secret.", body = AgentSelf)))]
 pub(crate) async fn me(State(state): State<Shared>, caller: Caller) -> Response {
     let agent = &caller.agent;
     let record = &agent.record;
@@ -45,7 +47,9 @@ pub(crate) async fn me(State(state): State<Shared>, caller: Caller) -> Response 
     })))
 }
 
-/// `PATCH /agents/me` (REG-23)
+/// Changes the caller's alias, delivery or metadata (REG-23). What is absent stays as it is.
+#[utoipa::path(patch, path = "", tag = "agents", request_body = AgentPatch,
+    responses((status = 200, description = "Changed.", body = AgentUpdated)))]
 pub(crate) async fn update(
     State(state): State<Shared>,
     caller: Caller,
@@ -61,7 +65,9 @@ pub(crate) async fn update(
     caller.reply(done.await.map(axum::Json))
 }
 
-/// `DELETE /agents/me` (REG-24)
+/// Gives up the caller's name; it is withheld for 30 days (REG-24, REG-25).
+#[utoipa::path(delete, path = "", tag = "agents",
+    responses((status = 200, description = "The API key opens nothing from now on.", body = AgentDeregistered)))]
 pub(crate) async fn deregister(State(state): State<Shared>, caller: Caller) -> Response {
     let (agents, agent) = (state.parts.agents.clone(), caller.agent.clone());
     let gone = to_the_end(&state.parts.tasks, async move { agents.deregister(&agent).await }).await;
@@ -73,7 +79,12 @@ pub(crate) async fn deregister(State(state): State<Shared>, caller: Caller) -> R
     caller.reply(shown.map(axum::Json).map_err(Problem::from))
 }
 
-/// `GET /agents` (API-8)
+/// The agents of the caller's tenant, by address (API-8).
+#[utoipa::path(get, path = "", tag = "agents",
+    params(PageParams, ("tenant" = Option<String>, Query, description = "The caller's own; another is refused."),
+        ("search" = Option<String>, Query, description = "A part of the address or the alias.")),
+    responses((status = 200, description = "A page of agents.", body = AgentPage)),
+    extensions(("x-errors" = json!(["invalid_field"]))))]
 pub(crate) async fn list(State(state): State<Shared>, caller: Caller, uri: Uri) -> Response {
     caller.reply(page(&state, &caller.agent, &Query::parse(uri.query())).map(axum::Json))
 }
@@ -113,7 +124,11 @@ fn entry(state: &state::State, listed: Listed) -> AgentEntry {
     }
 }
 
-/// `GET /agents/resolve/{address}`, `GET /agents/{address}` (API-10, A-22)
+/// Where an address leads, and the key that its mail is signed with (API-10).
+#[utoipa::path(get, path = "", tag = "agents",
+    params(("address" = String, Path, min_length = 1, description = "An address, or a short form of one, percent-encoded or not.", example = "bert@default.aimaestro.local")),
+    responses((status = 200, description = "The agent.", body = ResolvedAgent)),
+    extensions(("x-errors" = json!(["invalid_field"]))))]
 pub(crate) async fn resolve(
     State(state): State<Shared>,
     caller: Caller,

@@ -16,7 +16,15 @@ use axum::http::Uri;
 use axum::response::Response;
 use std::sync::Arc;
 
-/// `GET /messages/pending/count`
+/// How much mail waits, and a way to wait for it without a socket.
+///
+/// A question with `wait` is not counted by the limiter.
+#[utoipa::path(get, path = "", tag = "mailbox",
+    params(
+        ("after" = Option<String>, Query, description = "Count only what came after this `cursor`."),
+        ("wait" = Option<u32>, Query, minimum = 0, description = "Seconds to hold the answer back until there is something; 30 at most.")),
+    responses((status = 200, description = "The count, and the position up to which was counted.", body = PendingCount)),
+    extensions(("x-errors" = json!(["invalid_field", "cursor_expired"]))))]
 pub(crate) async fn count(State(state): State<Shared>, caller: Caller<Waiting>, uri: Uri) -> Response {
     let answer = count_or_wait(&state, &caller.agent, &Query::parse(uri.query())).await;
     caller.reply(answer.map(axum::Json))

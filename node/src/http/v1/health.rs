@@ -5,7 +5,9 @@ use amesh_proto::api::health::{Health, MeshHealth};
 use axum::Json;
 use axum::extract::State;
 
-/// `GET /health`
+/// How the node is (API-3).
+#[utoipa::path(get, path = "", tag = "provider", security(()),
+    responses((status = 200, description = "Healthy, or degraded: then it takes no new mail.", body = Health)))]
 pub(crate) async fn health(State(state): State<Shared>) -> Json<Health> {
     let mesh = state.parts.mesh.as_ref().map(|mesh| {
         let status = mesh.status();

@@ -5,7 +5,9 @@ use amesh_proto::api::info::{Info, RateLimits};
 use axum::Json;
 use axum::extract::State;
 
-/// `GET /info`
+/// What this provider can do, and the limits on this listener (API-4, RAT-6).
+#[utoipa::path(get, path = "", tag = "provider", security(()),
+    responses((status = 200, description = "Only what is really on.", body = Info)))]
 pub(crate) async fn info(State(state): State<Shared>, peer: Peer) -> Json<Info> {
     let (name, profile) = state.profile(&peer);
     Json(Info {

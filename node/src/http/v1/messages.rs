@@ -5,12 +5,16 @@ use crate::http::auth::Caller;
 use crate::http::body::Segment;
 use crate::http::error::Problem;
 use crate::http::mailbox::id_of;
+use crate::http::page::IdParam;
 use crate::http::state::{self, Shared};
 use amesh_proto::api::messages::MessageState;
 use axum::extract::State;
 use axum::response::Response;
 
-/// `GET /messages/{id}`
+/// What became of a message, for its sender (DESIGN §1.9).
+#[utoipa::path(get, path = "", tag = "messages", params(IdParam),
+    responses((status = 200, description = "Its state; nothing is said more strongly than it is proven.", body = MessageState)),
+    extensions(("x-errors" = json!(["invalid_field"]))))]
 pub(crate) async fn state(
     State(state): State<Shared>,
     caller: Caller,

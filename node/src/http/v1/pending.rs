@@ -6,7 +6,7 @@ use crate::http::body::{self, Json, Segment};
 use crate::http::error::Problem;
 use crate::http::finish::to_the_end;
 use crate::http::mailbox;
-use crate::http::page::Query;
+use crate::http::page::{IdParam, PageParams, Query};
 use crate::http::state::{self, Shared};
 use crate::message::Method;
 use amesh_proto::api::fields::BadBody;
@@ -17,7 +17,11 @@ use axum::http::Uri;
 use axum::response::Response;
 use std::sync::Arc;
 
-/// `GET /messages/pending`
+/// What waits for the caller, oldest first. It stays until it is acknowledged.
+#[utoipa::path(get, path = "", tag = "mailbox",
+    params(PageParams, ("after" = Option<String>, Query, description = "A position that `messages/pending/count` gave, instead of `cursor`.")),
+    responses((status = 200, description = "A page of the mailbox.", body = PendingPage)),
+    extensions(("x-errors" = json!(["invalid_field", "cursor_expired"]))))]
 pub(crate) async fn list(State(state): State<Shared>, caller: Caller<Pending>, uri: Uri) -> Response {
     caller.reply(page(&state, &caller.agent, &Query::parse(uri.query())).map(axum::Json))
 }
@@ -47,7 +51,10 @@ fn page(state: &state::State, agent: &Arc<Agent>, query: &Query<'_>) -> Result<P
     })
 }
 
-/// `DELETE /messages/pending/{id}`, `POST /inbox/{id}/ack`
+/// Removes one message from the mailbox (RLY-5).
+#[utoipa::path(delete, path = "", tag = "mailbox", params(IdParam),
+    responses((status = 200, description = "It is gone, on disk.", body = AckOne)),
+    extensions(("x-errors" = json!(["invalid_field"]))))]
 pub(crate) async fn acknowledge_one(
     State(state): State<Shared>,
     caller: Caller<Pending>,
@@ -57,7 +64,23 @@ pub(crate) async fn acknowledge_one(
     caller.reply(done.map(axum::Json))
 }
 
-/// `DELETE /messages/pending?id=…`
+/// The same by POST.
+#[utoipa::path(post, path = "", tag = "mailbox", params(IdParam),
+    responses((status = 200, description = "It is gone, on disk.", body = AckOne)),
+    extensions(("x-errors" = json!(["invalid_field"]))))]
+pub(crate) async fn acknowledge_by_post(
+    state: State<Shared>,
+    caller: Caller<Pending>,
+    id: Result<Segment, Problem>,
+) -> Response {
+    acknowledge_one(state, caller, id).await
+}
+
+/// Removes one message from the mailbox.
+#[utoipa::path(delete, path = "", tag = "mailbox",
+    params(("id" = String, Query, min_length = 1, max_length = 128, description = "The message's id as the mailbox shows it.", example = "msg_1790000000_a1b2c3")),
+    responses((status = 200, description = "It is gone, on disk.", body = AckOne)),
+    extensions(("x-errors" = json!(["missing_field", "invalid_field", "not_found"]))))]
 pub(crate) async fn acknowledge_query(
     State(state): State<Shared>,
     caller: Caller<Pending>,
@@ -71,7 +94,11 @@ pub(crate) async fn acknowledge_query(
     caller.reply(done.await.map(axum::Json))
 }
 
-/// `POST /messages/pending/ack`, `POST /messages/pending`
+/// Removes many messages from the mailbox (RLY-7, A-18).
+///
+/// Ids that are not there are not counted, and are no error.
+#[utoipa::path(post, path = "", tag = "mailbox", request_body = AckBatch,
+    responses((status = 200, description = "How many are gone, on disk.", body = AckMany)))]
 pub(crate) async fn acknowledge_batch(
     State(state): State<Shared>,
     caller: Caller<Pending>,

@@ -16,7 +16,12 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
-/// `POST /register`
+/// Registers an agent: its name and its public key (AMP 03).
+///
+/// The same name and key again need proof: the old API key as `Authorization`, or a `proof`.
+#[utoipa::path(post, path = "", tag = "registration", security((), ("api_key" = [])), request_body = RegisterRequest,
+    responses((status = 201, description = "The agent's address, and its API key, which is shown here only.", body = RegisterResponse)),
+    extensions(("x-errors" = json!(["tenant_access_denied", "name_taken"]))))]
 pub(crate) async fn register(
     State(state): State<Shared>,
     caller: Source,

@@ -13,7 +13,16 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use std::sync::Arc;
 
-/// `POST /route`
+/// Sends a message (AMP 05 §Route Request).
+///
+/// A 200 is given only when the message is on disk. The same `id` or `Idempotency-Key` with the same content is answered
+/// with the first result again.
+#[utoipa::path(post, path = "", tag = "messages", request_body = RouteRequest,
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 128, pattern = "^[!-~]+$", description = "One per message: a repeat is then recognized.")),
+    responses((status = 200, description = "Accepted: delivered, or queued.", body = RouteResponse)),
+    extensions(("x-errors" = json!([
+        "timestamp_expired", "timestamp_future", "message_expired", "signature_missing", "signature_invalid",
+        "not_found", "key_conflict", "duplicate_message", "external_provider", "queue_full"]))))]
 pub(crate) async fn route(
     State(state): State<Shared>,
     caller: Caller<Route>,

@@ -20,7 +20,13 @@ use session::Session;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// `GET /ws`
+/// The WebSocket: mail is pushed, acknowledged and sent here (AMP 05 §WebSocket Delivery, AMP 08 §WebSocket API).
+///
+/// The first frame is `{"type":"auth","token":"…"}`, unless the upgrade request carries `Authorization`. API keys
+/// are refused in the query string (WS-1).
+#[utoipa::path(get, path = "", tag = "messages", security((), ("api_key" = [])),
+    responses((status = 101, description = "The connection is a WebSocket from here on.")),
+    extensions(("x-errors" = json!(["upgrade_required"]))))]
 pub(crate) async fn upgrade(
     State(state): State<Shared>,
     peer: Peer,

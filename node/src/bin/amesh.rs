@@ -1,6 +1,7 @@
 //! The `amesh` binary: parse, log, run, exit code.
 
 use amesh::cli::args::{Cli, Command};
+use amesh::cli::links;
 use amesh::cli::output::{EXIT_OK, Output, Trouble};
 use clap::Parser as _;
 use std::io::IsTerminal as _;
@@ -9,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(links::as_amesh(std::env::args_os()));
     let out = Output::new(cli.global.json);
     match run(cli) {
         Ok(()) => ExitCode::from(EXIT_OK),

@@ -31,7 +31,7 @@ pub struct Global {
     #[arg(long, global = true, env = "AMESH_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Print JSON with stable keys instead of text.
-    #[arg(long, global = true)]
+    #[arg(long, short = 'j', global = true)]
     pub json: bool,
     /// Act as this agent, where a machine has several [also: AMP_DIR, CLAUDE_AGENT_ID, CLAUDE_AGENT_NAME].
     #[arg(long, global = true, env = "AMESH_AGENT", value_name = "NAME")]
@@ -63,7 +63,7 @@ pub enum Command {
     Logs(LogsArgs),
     /// Make an identity for an agent (keys, config.json, IDENTITY.md) and register it.
     Init(InitArgs),
-    /// Show who the acting agent is.
+    /// Show who the acting agent is; take its identity elsewhere.
     Identity(IdentityArgs),
     /// Register the acting agent with the node or with a provider.
     Register(RegisterArgs),
@@ -83,6 +83,10 @@ pub enum Command {
     Queue(QueueArgs),
     /// Back up, restore, verify or reset the node's store.
     Db(DbArgs),
+    /// Make the protocol's own command names (amp-init, amp-send, …).
+    Links(LinksArgs),
+    /// Run the node as a service of this user.
+    Service(ServiceArgs),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
     /// Print the manual page, or write one page per command into DIR.
@@ -263,14 +267,6 @@ pub struct InitArgs {
     pub force: bool,
 }
 
-/// `amesh identity`.
-#[derive(Debug, Args)]
-pub struct IdentityArgs {
-    /// One line.
-    #[arg(long, short)]
-    pub brief: bool,
-}
-
 /// `amesh register`.
 #[derive(Debug, Args)]
 pub struct RegisterArgs {
@@ -283,7 +279,7 @@ pub struct RegisterArgs {
     /// A user key of the provider.
     #[arg(long, short = 'k', env = "AMESH_USER_KEY", hide_env_values = true, value_name = "KEY")]
     pub user_key: Option<String>,
-    /// An invitation token of the provider or node.
+    /// An invitation token of the provider or node, or a user key (it begins with uk_).
     #[arg(long, env = "AMESH_REGISTER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub token: Option<String>,
     /// The organization there.
@@ -496,7 +492,9 @@ pub struct ManArgs {
     pub dir: Option<PathBuf>,
 }
 
+mod setup;
 mod values;
+pub use setup::*;
 use values::{duration, json_object, message_id, message_type, priority};
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::client::control::Control;
 use crate::client::find::{self, NodeFile};
 use crate::client::home::{AgentHome, HomeError, Surroundings};
 use crate::client::identity::{Identity, IdentityError};
+use crate::client::migrate;
 use crate::clock::{Clock as _, SystemClock};
 use amesh_proto::time::UnixMillis;
 use std::path::PathBuf;
@@ -79,6 +80,7 @@ impl Context {
     pub(super) async fn identity(&self) -> Result<Identity, Trouble> {
         let around = self.surroundings().await;
         let home = AgentHome::find(&around).map_err(|error| self.home_trouble(error, &around))?;
+        self.migrate(&home)?;
         Identity::load(&home).map_err(|error| match error {
             IdentityError::Missing(_) => {
                 let name = around.name().map_or_else(|| "NAME".to_owned(), str::to_lowercase);
@@ -86,6 +88,15 @@ impl Context {
             }
             other => Trouble::from(other),
         })
+    }
+
+    /// A legacy identity becomes one of today's before anything is done with it (IDN-9).
+    pub(super) fn migrate(&self, home: &AgentHome) -> Result<(), Trouble> {
+        if migrate::migrate(home, self.now())? {
+            self.out
+                .note(&format!("identity.json in {} was taken over into config.json", home.dir().display()));
+        }
+        Ok(())
     }
 
     pub(super) fn home_trouble(&self, error: HomeError, around: &Surroundings) -> Trouble {

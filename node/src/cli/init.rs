@@ -1,6 +1,6 @@
 //! `amesh init`, `identity` and `register`: who the agent is, and where it is known (CLI-1, CLI-6, CLI-7).
 
-use super::args::{IdentityArgs, InitArgs, RegisterArgs};
+use super::args::{InitArgs, RegisterArgs};
 use super::context::Context;
 use super::output::Trouble;
 use super::session::{self, Application};
@@ -60,6 +60,7 @@ pub(super) async fn init(ctx: &Context, args: &InitArgs) -> anyhow::Result<()> {
     };
     let existing = found.as_ref().ok().filter(|home| home.is_initialized());
     if let (Some(home), false) = (existing, args.force) {
+        ctx.migrate(home)?;
         let identity = Identity::load(home).map_err(Trouble::from)?;
         ctx.out.note("there is an identity already; --force makes new keys");
         return show(ctx, &identity);
@@ -72,7 +73,7 @@ pub(super) async fn init(ctx: &Context, args: &InitArgs) -> anyhow::Result<()> {
         .map_err(|error| Trouble::usage(format!("{name:?} cannot be a name")).because(error))?;
     let home = AgentHome::for_new(&around, &name).map_err(|error| ctx.home_trouble(error, &around))?;
     let node = ctx.node();
-    let new = new_identity(args, name, node.as_ref().ok())?;
+    let new = new_identity(args.tenant.as_deref(), name, node.as_ref().ok())?;
     make(ctx, &home, new, node.ok().as_ref()).await
 }
 
@@ -84,11 +85,7 @@ async fn make(
     node: Option<&NodeFile>,
 ) -> anyhow::Result<()> {
     let is_new = !home.dir().exists();
-    if home.is_initialized() {
-        let old = home.dir().join(format!("keys.{}", ctx.now().as_secs()));
-        std::fs::rename(home.keys(), &old)?;
-        ctx.out.note(&format!("the old keys are now in {}", old.display()));
-    }
+    put_old_keys_aside(ctx, home)?;
     let mut seed = [0; 32];
     rand::rngs::OsRng.try_fill_bytes(&mut seed)?;
     let identity = Identity::create(home, new, seed, ctx.now()).map_err(Trouble::from)?;
@@ -111,9 +108,24 @@ async fn make(
     }
 }
 
-fn new_identity(args: &InitArgs, name: String, node: Option<&NodeFile>) -> Result<NewIdentity, Trouble> {
+/// New keys never destroy old ones.
+pub(super) fn put_old_keys_aside(ctx: &Context, home: &AgentHome) -> anyhow::Result<()> {
+    if home.is_initialized() {
+        let old = home.dir().join(format!("keys.{}", ctx.now().as_secs()));
+        std::fs::rename(home.keys(), &old)?;
+        ctx.out.note(&format!("the old keys are now in {}", old.display()));
+    }
+    Ok(())
+}
+
+/// An identity by that name, where nothing else is said at the node that runs.
+pub(super) fn new_identity(
+    tenant: Option<&str>,
+    name: String,
+    node: Option<&NodeFile>,
+) -> Result<NewIdentity, Trouble> {
     let from_env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let tenant = args.tenant.clone().or_else(|| node.map(|node| node.org.clone()));
+    let tenant = tenant.map(str::to_owned).or_else(|| node.map(|node| node.org.clone()));
     let tenant = tenant.unwrap_or_else(|| "default".to_owned()).to_lowercase();
     validate_label(&tenant)
         .map_err(|error| Trouble::usage(format!("{tenant:?} cannot be an organization")).because(error))?;
@@ -149,7 +161,8 @@ fn ask_for_name(ctx: &Context, auto: bool) -> Result<String, Trouble> {
     }
 }
 
-pub(super) async fn identity(ctx: &Context, args: &IdentityArgs) -> anyhow::Result<()> {
+/// `amesh identity` without more words; `brief` is one line.
+pub(super) async fn identity(ctx: &Context, brief: bool) -> anyhow::Result<()> {
     let identity = match ctx.identity().await {
         Ok(identity) => identity,
         Err(trouble) if ctx.out.is_json() && trouble.code == "not_initialized" => {
@@ -158,7 +171,7 @@ pub(super) async fn identity(ctx: &Context, args: &IdentityArgs) -> anyhow::Resu
         }
         Err(trouble) => return Err(trouble.into()),
     };
-    if !args.brief {
+    if !brief {
         return show(ctx, &identity);
     }
     let card = Card::of(&identity)?;
@@ -182,7 +195,11 @@ pub(super) async fn register(ctx: &Context, args: &RegisterArgs) -> anyhow::Resu
         ctx.out.note(&format!("registered already as {}; --force registers again", known.address));
         return show(ctx, &identity);
     }
-    if args.user_key.as_deref().is_some_and(|key| !key.starts_with("uk_")) {
+    // The reference client calls a user key a token, too.
+    let (user_keys, tokens): (Vec<&str>, Vec<&str>) =
+        args.token.as_deref().into_iter().partition(|token| token.starts_with("uk_"));
+    let user_key = args.user_key.as_deref().or(user_keys.first().copied());
+    if user_key.is_some_and(|key| !key.starts_with("uk_")) {
         return Err(Trouble::usage("this is no user key").because("user keys begin with uk_").into());
     }
     let tenant = args.tenant.as_deref().unwrap_or(&identity.tenant);
@@ -191,9 +208,9 @@ pub(super) async fn register(ctx: &Context, args: &RegisterArgs) -> anyhow::Resu
         url: api_url(&place, args.api_url.as_deref(), here.as_ref())?,
         node_id: here.as_ref().map_or("", |node| &node.node_id),
         name: args.name.as_deref(),
-        tenant: if args.user_key.is_some() { None } else { Some(tenant) },
-        bearer: args.user_key.as_deref().or(old_key),
-        token: args.token.as_deref(),
+        tenant: if user_key.is_some() { None } else { Some(tenant) },
+        bearer: user_key.or(old_key),
+        token: tokens.first().copied(),
     };
     let registration = session::register(ctx, &identity, &application).await?;
     ctx.out.note(&format!("registered with {} as {}", registration.provider, registration.address));
@@ -228,7 +245,7 @@ fn api_url(place: &str, asked: Option<&str>, here: Option<&NodeFile>) -> Result<
     }
 }
 
-fn show(ctx: &Context, identity: &Identity) -> anyhow::Result<()> {
+pub(super) fn show(ctx: &Context, identity: &Identity) -> anyhow::Result<()> {
     let card = Card::of(identity)?;
     ctx.out.show(&card, || card.text())
 }

@@ -8,17 +8,20 @@ mod db;
 mod detach;
 mod doctor;
 mod down;
+mod export;
 mod fetch;
 mod follow;
 mod generate;
 mod inbox;
 mod init;
+pub mod links;
 mod logs;
 mod look;
 mod mesh;
 pub mod output;
 mod rename;
 mod send;
+mod service;
 mod session;
 mod status;
 mod table;
@@ -47,7 +50,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Doctor => doctor::doctor(&ctx).await,
         Command::Db(args) => db::db(&ctx, &args).await,
         Command::Init(args) => init::init(&ctx, &args).await,
-        Command::Identity(args) => init::identity(&ctx, &args).await,
+        Command::Identity(args) => export::identity(&ctx, &args).await,
+        Command::Links(args) => links::links(&ctx, &args),
+        Command::Service(args) => service::service(&ctx, &args).await,
         Command::Register(args) => init::register(&ctx, &args).await,
         Command::Send(args) => send::send(&ctx, &args).await,
         Command::Reply(args) => send::reply(&ctx, &args).await,

@@ -1,12 +1,14 @@
 //! Turns every failure of `client` into words for the user: what happened, why, and the command that mends it.
 
 use super::output::Trouble;
+use crate::client::bundle::BundleError;
 use crate::client::control::ControlError;
 use crate::client::disk::DiskError;
 use crate::client::find::FindError;
 use crate::client::home::HomeError;
 use crate::client::http::ApiError;
 use crate::client::identity::IdentityError;
+use crate::client::migrate::MigrateError;
 use crate::client::registration::RegistrationError;
 use crate::client::websocket::StreamError;
 use std::error::Error;
@@ -83,6 +85,32 @@ impl From<IdentityError> for Trouble {
                 told("identity_damaged", &error).mend("amesh init --force (makes new keys)")
             }
             IdentityError::Disk(_) => told("disk", &error),
+        }
+    }
+}
+
+impl From<BundleError> for Trouble {
+    fn from(error: BundleError) -> Self {
+        match error {
+            BundleError::Identity(error) => error.into(),
+            BundleError::Registration(error) => error.into(),
+            BundleError::Disk(error) => error.into(),
+            BundleError::Format(_)
+            | BundleError::Version(_)
+            | BundleError::Key(_)
+            | BundleError::OtherKey(_) => {
+                told("bad_identity", &error).mend("amesh identity export FILE (where the agent lives)")
+            }
+        }
+    }
+}
+
+impl From<MigrateError> for Trouble {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Identity(error) => error.into(),
+            MigrateError::Registration(error) => error.into(),
+            MigrateError::Disk(error) => error.into(),
         }
     }
 }

@@ -210,7 +210,8 @@ impl AgentHome {
     /// Whether an identity was made here.
     #[must_use]
     pub fn is_initialized(&self) -> bool {
-        (self.config().exists() || self.dir.join("identity.json").exists()) && self.private_key().exists()
+        let has_key = self.config().exists() && self.private_key().exists();
+        has_key || super::migrate::legacy_key(&self.dir).is_some()
     }
 
     /// Makes every directory of the layout.

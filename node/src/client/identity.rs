@@ -68,7 +68,7 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    /// Reads the identity of `home`; a legacy `identity.json` is taken over (IDN-9).
+    /// Reads the identity of `home`; where there is only a legacy `identity.json`, that (IDN-9).
     ///
     /// # Errors
     /// When there is none, or it cannot be used.
@@ -77,10 +77,7 @@ impl Identity {
             return Ok(identity);
         }
         match Self::read(home, home.dir().join("identity.json"))? {
-            Some(identity) => {
-                identity.save()?;
-                Ok(identity)
-            }
+            Some(identity) => Ok(identity),
             None => Err(IdentityError::Missing(home.dir().to_owned())),
         }
     }
@@ -95,10 +92,7 @@ impl Identity {
         seed: [u8; 32],
         now: UnixMillis,
     ) -> Result<Self, IdentityError> {
-        home.make()?;
         let key = AgentKey::from_seed(&seed);
-        disk::write_whole(&home.private_key(), key.to_pkcs8_pem().as_bytes(), PRIVATE)?;
-        disk::write_whole(&home.public_key(), key.public().to_pem().as_bytes(), PUBLIC)?;
         let identity = Self {
             home: home.clone(),
             address: format!("{}@{}.{}", new.name, new.tenant, new.provider),
@@ -109,8 +103,19 @@ impl Identity {
             maestro_url: new.maestro_url,
             created_at: now.to_rfc3339(),
         };
-        identity.save()?;
+        identity.save_with(&key)?;
         Ok(identity)
+    }
+
+    /// Writes the key pair, then the configuration: without the latter there is no identity yet.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn save_with(&self, key: &AgentKey) -> Result<(), IdentityError> {
+        self.home.make()?;
+        disk::write_whole(&self.home.private_key(), key.to_pkcs8_pem().as_bytes(), PRIVATE)?;
+        disk::write_whole(&self.home.public_key(), key.public().to_pem().as_bytes(), PUBLIC)?;
+        self.save()
     }
 
     /// The private key.
@@ -292,12 +297,11 @@ mod tests {
     }
 
     #[test]
-    fn a_legacy_identity_is_taken_over() {
+    fn a_legacy_identity_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let home = AgentHome::at(dir.path());
         std::fs::write(dir.path().join("identity.json"), r#"{"name":"old","tenant":"acme"}"#).unwrap();
         assert_eq!(Identity::load(&home).unwrap().address, "old@acme.aimaestro.local");
-        assert!(home.config().exists());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How a program talks to a running node, and the files an agent keeps. Sees the protocol only, never the node's
 //! insides (DESIGN §2). Called by the command line and by examples.
 
+pub mod bundle;
 pub mod compose;
 pub mod control;
 pub mod disk;
@@ -12,6 +13,7 @@ pub mod identity_md;
 pub mod judge;
 pub mod known_keys;
 pub mod mailbox;
+pub mod migrate;
 pub mod raw;
 pub mod received;
 pub mod registration;

@@ -125,6 +125,14 @@ impl Registration {
         let old =
             disk::read_text(&path)?.and_then(|text| serde_json::from_str::<Map<String, Value>>(&text).ok());
         let mut file = old.unwrap_or_default();
+        file.extend(self.to_json());
+        let text = format!("{:#}\n", Value::Object(file));
+        Ok(disk::write_whole(&path, text.as_bytes(), PRIVATE)?)
+    }
+
+    /// Its members, in both spellings.
+    #[must_use]
+    pub fn to_json(&self) -> Map<String, Value> {
         let values = [
             &self.provider,
             &self.api_url,
@@ -139,12 +147,18 @@ impl Registration {
             &self.registered_at,
             &self.node_id,
         ];
-        for ((snake, camel), value) in NAMES.into_iter().zip(values) {
-            file.insert(camel.to_owned(), value.as_str().into());
-            file.insert(snake.to_owned(), value.as_str().into());
-        }
-        let text = format!("{:#}\n", Value::Object(file));
-        Ok(disk::write_whole(&path, text.as_bytes(), PRIVATE)?)
+        let members = NAMES.into_iter().zip(values);
+        members
+            .flat_map(|((snake, camel), value)| {
+                [camel, snake].map(|name| (name.to_owned(), value.as_str().into()))
+            })
+            .collect()
+    }
+
+    /// Reads its members in either spelling; nothing where one is missing that every registration has.
+    #[must_use]
+    pub fn from_json(file: &Map<String, Value>) -> Option<Self> {
+        Self::of_members(file, "")
     }
 
     /// Older clients kept the API key in `identity.json`.
@@ -160,7 +174,10 @@ impl Registration {
     }
 
     fn parse(text: &str, provider_by_name: &str) -> Option<Self> {
-        let file: Map<String, Value> = serde_json::from_str(text).ok()?;
+        Self::of_members(&serde_json::from_str(text).ok()?, provider_by_name)
+    }
+
+    fn of_members(file: &Map<String, Value>, provider_by_name: &str) -> Option<Self> {
         let [
             provider,
             api_url,

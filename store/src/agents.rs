@@ -116,7 +116,7 @@ pub enum RegisterOutcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RenameOutcome {
     /// The agent has the new address; its mail, its keys and its number are as they were.
-    Renamed(AgentRecord),
+    Renamed(Box<AgentRecord>),
     /// The address belongs to another agent of this node.
     NameTaken,
     /// Another agent left the address not long ago (REG-25).
@@ -216,7 +216,7 @@ pub(crate) fn rename(
     record.changed_at = now;
     put(group, &record)?;
     own_roster::show(group, &face_of(&record), KeyChange::Rotated, now)?;
-    Ok(RenameOutcome::Renamed(record))
+    Ok(RenameOutcome::Renamed(Box::new(record)))
 }
 
 pub(crate) fn update(

@@ -1,7 +1,9 @@
 //! A real node: the `amesh` binary as a process, with a data directory of its own.
 
+mod clock;
 mod ready;
 
+pub use clock::WrongClock;
 pub use ready::Ready;
 
 use crate::agent::TestAgent;
@@ -29,6 +31,7 @@ pub struct Node {
     ready: Option<Ready>,
     /// Where the node's system calls are recorded, if they are.
     record: Option<PathBuf>,
+    clock: Option<WrongClock>,
 }
 
 impl Node {
@@ -48,7 +51,16 @@ impl Node {
     pub fn new(host: &str, place: Place, options: &[&str]) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix(&format!("amesh-{host}-")).tempdir()?;
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        Ok(Self { host: host.into(), place, dir, options, running: None, ready: None, record: None })
+        Ok(Self {
+            host: host.into(),
+            place,
+            dir,
+            options,
+            running: None,
+            ready: None,
+            record: None,
+            clock: None,
+        })
     }
 
     /// Adds options for the next start.
@@ -61,6 +73,13 @@ impl Node {
     /// Records the system calls of the next start into `record` (see [`crate::power`]).
     pub fn record(&mut self, record: &Path) {
         self.record = Some(record.to_path_buf());
+    }
+
+    /// The node's machine has this clock, from the next start on, for its command line too.
+    #[must_use]
+    pub fn with_clock(mut self, clock: WrongClock) -> Self {
+        self.clock = Some(clock);
+        self
     }
 
     /// Starts the node and waits until it is ready.
@@ -204,6 +223,9 @@ impl Node {
 
     fn at_home(&self, mut command: Command) -> Command {
         command.env("AMESH_DATA_DIR", self.data_dir()).env("HOME", self.dir.path());
+        if let Some(clock) = &self.clock {
+            clock.set(&mut command);
+        }
         command
     }
 

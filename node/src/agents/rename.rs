@@ -57,7 +57,7 @@ impl Agents {
         let renaming = self.inner.store.rename_agent(agent.no, wanted.clone(), name.to_owned(), self.now());
         match renaming.await? {
             RenameOutcome::Renamed(record) => {
-                let Ok(renamed) = Agent::from_record(record) else {
+                let Ok(renamed) = Agent::from_record(*record) else {
                     return Err(StoreError::NoSuchAgent.into());
                 };
                 directory.remove_local(&agent.address);

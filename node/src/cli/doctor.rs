@@ -169,8 +169,10 @@ fn from_facts(ctx: &Context, facts: &NodeFacts) -> Vec<Check> {
         );
     }
     if let Some(skew) = facts.clock_skew_secs.filter(|skew| skew.abs() > SKEW) {
+        let host = facts.clock_skew_host.as_deref().unwrap_or("another member");
+        let (secs, direction) = (skew.abs(), if skew > 0 { "behind" } else { "ahead of" });
         checks.push(
-            Check::bad("clock", format!("it is {} s away from that of another member", skew.abs()))
+            Check::bad("clock", format!("it is {secs} s {direction} that of {host}"))
                 .mend("timedatectl set-ntp true (on the machine that is wrong)"),
         );
     }

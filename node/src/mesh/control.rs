@@ -142,9 +142,6 @@ impl Mesh {
         if ticket.inviter == self.node_id() {
             return Err(MeshError::OwnTicket);
         }
-        if ticket.expires_at <= shared.clock.now() {
-            return Err(MeshError::Expired);
-        }
         let membership = shared.membership();
         let stands = membership.list().member(&membership.id()).is_some();
         if ticket.mesh == membership.mesh() && stands {

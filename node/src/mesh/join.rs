@@ -135,9 +135,13 @@ pub(crate) enum Answer {
     },
 }
 
-/// Asks the inviter of `ticket` to let this node in. Repeatable until the ticket expires.
+/// Asks the inviter of `ticket` to let this node in. Repeatable until the ticket expires: by the inviter's clock, since
+/// that of a newcomer may be years off.
 pub(crate) async fn ask(shared: &Arc<Shared>, ticket: &Ticket, confirm: bool) -> Result<Answer, MeshError> {
-    let connection = reach(shared, ticket).await?;
+    let connection = reach(shared, ticket).await.map_err(|error| match error {
+        MeshError::Unreachable(_) if ticket.expires_at <= shared.clock.now() => MeshError::Expired,
+        other => other,
+    })?;
     let asked = tokio::time::timeout(ASKING, converse(shared, &connection, ticket, confirm)).await;
     connection.close(CloseCode::Done.into(), b"");
     asked.unwrap_or_else(|_| Err(MeshError::Unreachable("it did not answer in time".to_owned())))

@@ -15,6 +15,7 @@ use super::session::{Ended, Session};
 use super::shared::Shared;
 use crate::message::retry::{self, Backoff, Kind};
 use amesh_proto::node_id::NodeId;
+use amesh_proto::time::UnixMillis;
 use amesh_proto::wire::Goodbye;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -78,6 +79,7 @@ impl Peer {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             let due = self.next_dial();
+            self.show_next_dial(due);
             tokio::select! {
                 news = self.handle.news() => {
                     self.heard(&news);
@@ -131,7 +133,11 @@ impl Peer {
         let address = link.connection.remote_address();
         let rtt = link.connection.rtt();
         self.shared.reached(&self.node, address);
-        self.shared.peers.update(&self.node, |entry| entry.state = LinkState::Connected { address, rtt });
+        let ahead = ahead_ms(link.greeting.clock.plus(rtt / 2), self.shared.clock.now());
+        self.shared.peers.update(&self.node, |entry| {
+            entry.state = LinkState::Connected { address, rtt };
+            (entry.clock_ahead_ms, entry.next_dial) = (Some(ahead), None);
+        });
         tracing::info!(peer = %self.node, %address, dialed = link.dialed, "linked");
         self.session = Some(Session::new(self.shared.clone(), link));
         self.shared.peers.linked.notify_waiters();
@@ -221,6 +227,13 @@ impl Peer {
         self.shared.peers.update(&self.node, |entry| entry.state = LinkState::Offline { reason });
     }
 
+    fn show_next_dial(&self, due: Option<Duration>) {
+        if self.session.is_none() {
+            let at = due.map(|due| self.shared.clock.now().plus(due));
+            self.shared.peers.update(&self.node, |entry| entry.next_dial = at);
+        }
+    }
+
     async fn stop(mut self, stop: Stop) {
         if let Some(session) = self.session.take() {
             match stop {
@@ -230,6 +243,11 @@ impl Peer {
             }
         }
     }
+}
+
+/// By how much the one time is later than the other.
+fn ahead_ms(theirs: UnixMillis, ours: UnixMillis) -> i64 {
+    i64::try_from(i128::from(theirs.0) - i128::from(ours.0)).unwrap_or(i64::MAX)
 }
 
 /// Runs the session until something needs the peer's attention. Safe to cancel.

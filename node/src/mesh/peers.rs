@@ -39,6 +39,10 @@ pub(crate) struct Entry {
     pub last_seen: Option<UnixMillis>,
     /// Another machine has its node key.
     pub twin: bool,
+    /// How far its wall clock was ahead of this node's when the link came up, in milliseconds.
+    pub clock_ahead_ms: Option<i64>,
+    /// When it is dialled again, while there is no link.
+    pub next_dial: Option<UnixMillis>,
 }
 
 /// Whether there is a link, and if not, why.

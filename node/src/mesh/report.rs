@@ -6,6 +6,7 @@ use amesh_discovery::manager::Manager;
 use amesh_proto::api::control::{LabelConflict, MeshStatus, Peer, PeerRole, PeerState};
 use amesh_proto::member::{Member, MeshId};
 use amesh_proto::node_id::NodeId;
+use amesh_proto::time::UnixMillis;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -80,6 +81,25 @@ impl Mesh {
     pub fn has_twin(&self) -> bool {
         let seen_at = *self.shared.twin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         seen_at.is_some_and(|at| self.shared.clock.now().saturating_since(at) < TWIN_MEMORY)
+    }
+
+    /// The member whose clock differs most from this node's, and by how many milliseconds it is ahead. Of members that
+    /// are linked.
+    #[must_use]
+    pub fn widest_clock(&self) -> Option<(String, i64)> {
+        let table = self.shared.peers.all();
+        let membership = self.shared.membership();
+        let linked = membership.list().members().filter_map(|member| {
+            let entry = table.get(&member.node).filter(|entry| entry.is_connected())?;
+            Some((member.host.clone(), entry.clock_ahead_ms?))
+        });
+        linked.max_by_key(|(_, ahead)| ahead.unsigned_abs())
+    }
+
+    /// When a node without a link is dialled again.
+    #[must_use]
+    pub fn next_dial(&self, node: &NodeId) -> Option<UnixMillis> {
+        self.shared.peers.get(node)?.next_dial
     }
 
     /// Who is seen, and how each source is doing; nothing in tests without discovery.

@@ -86,7 +86,12 @@ impl Shared {
     /// What this node tells of itself in a greeting.
     pub(crate) fn about(&self) -> About {
         let roster_version = self.store.own_roster_version();
-        About { roster_version, generation: self.store.generation(), boot: self.boot }
+        About {
+            roster_version,
+            generation: self.store.generation(),
+            boot: self.boot,
+            clock: self.clock.now(),
+        }
     }
 
     pub(crate) fn has_mail_for(&self, node: &NodeId) -> bool {

@@ -361,9 +361,12 @@ pub struct NodeFacts {
     pub disk_full: bool,
     /// The wall clock jumped; nothing expires until it has been steady for an hour.
     pub clock_jumped: bool,
-    /// The greatest difference to a peer's clock, in seconds.
+    /// By how many seconds the clock of a linked member is ahead; of the one that differs most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_skew_secs: Option<i64>,
+    /// That member's host label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew_host: Option<String>,
     /// Multicast is on (`--no-mdns` turns it off).
     pub multicast_enabled: bool,
     /// Any announcement of another node was heard.

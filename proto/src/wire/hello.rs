@@ -4,6 +4,7 @@
 //! Whoever answers at an address thus learns nothing before it has proven the secret too.
 
 use crate::member::MemberEntry;
+use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 /// Knowledge of one epoch's secret, bound to this connection, direction and pair.
@@ -30,6 +31,8 @@ pub struct Greeting {
     pub generation: u64,
     /// Drawn at start. One node id with two of these at a time is two machines with one key.
     pub boot: u64,
+    /// Its wall clock as it says this: shown to the owner where the two are far apart, never trusted.
+    pub clock: UnixMillis,
     /// Its own member entry and those of its introducers, for a peer that has not heard of it.
     pub evidence: Vec<MemberEntry>,
 }

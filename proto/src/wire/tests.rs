@@ -17,6 +17,7 @@ fn greeting(list: &MemberList, key: &NodeKey) -> Greeting {
         members: list.digest(),
         generation: 1,
         boot: 77,
+        clock: UnixMillis(1_800_000_000_000),
         evidence: list.evidence(&key.id()),
     }
 }

@@ -53,6 +53,9 @@ pub(crate) async fn doctor(State(state): State<Shared>) -> Json<NodeFacts> {
         store_ok: taking,
         ..NodeFacts::default()
     };
+    if let Some((host, ahead_ms)) = mesh.and_then(crate::mesh::Mesh::widest_clock) {
+        (facts.clock_skew_host, facts.clock_skew_secs) = (Some(host), Some(ahead_ms / 1000));
+    }
     if let Some(discovery) = mesh.and_then(crate::mesh::Mesh::discovery) {
         tell_discovery(discovery, &mut facts);
     }

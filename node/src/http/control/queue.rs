@@ -3,6 +3,7 @@
 use crate::http::error::Problem;
 use crate::http::state::{self, Shared};
 use amesh_proto::api::control::{QueuePage, Queued};
+use amesh_proto::time::UnixMillis;
 use amesh_store::{Destination, OutboxEntry, StoreError};
 use axum::Json;
 use axum::extract::State;
@@ -39,7 +40,15 @@ fn shown(state: &state::State, destination: &Destination, entry: &OutboxEntry) -
         to: entry.mail.to.to_string(),
         queued_at: entry.queued_at.to_rfc3339(),
         expires_at: Some(entry.expires_at.to_rfc3339()),
-        next_attempt: None,
+        next_attempt: next_attempt(state, destination).map(|at| at.to_rfc3339()),
+    }
+}
+
+/// Mail for a linked host is on its way already.
+fn next_attempt(state: &state::State, destination: &Destination) -> Option<UnixMillis> {
+    match destination {
+        Destination::Node(node) => state.parts.mesh.as_ref()?.next_dial(node),
+        Destination::Provider(_) => None,
     }
 }
 

@@ -7,6 +7,7 @@ use super::{Changed, Membership};
 use crate::mesh::proof::{Channel, Role};
 use amesh_proto::member::list::Statements;
 use amesh_proto::node_id::NodeId;
+use amesh_proto::time::UnixMillis;
 use amesh_proto::wire::{Frame, Greeting, Hello, HelloAck, Proof, RefuseCode, VERSIONS};
 
 /// What this node says of itself besides its membership.
@@ -15,6 +16,7 @@ pub(crate) struct About {
     pub(crate) roster_version: u64,
     pub(crate) generation: u64,
     pub(crate) boot: u64,
+    pub(crate) clock: UnixMillis,
 }
 
 /// The dialer proved a secret; it has not been admitted yet.
@@ -187,6 +189,7 @@ impl Membership {
             members: self.list.digest(),
             generation: about.generation,
             boot: about.boot,
+            clock: about.clock,
             evidence: self.list.evidence(&self.id()),
         }
     }

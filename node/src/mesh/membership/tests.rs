@@ -7,7 +7,7 @@ use amesh_proto::wire::{Hello, Proof};
 const MESH: MeshId = MeshId([7; 16]);
 const NOW: UnixMillis = UnixMillis(1_000);
 const EXPORTER: [u8; 32] = [5; 32];
-const ABOUT: About = About { roster_version: 1, generation: 1, boot: 1 };
+const ABOUT: About = About { roster_version: 1, generation: 1, boot: 1, clock: NOW };
 
 fn key(number: u8) -> NodeKey {
     NodeKey::from_seed(&[number; 32])

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod api;
+pub mod attachment;
 pub mod canonical;
 mod fixed;
 pub mod id;

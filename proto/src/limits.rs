@@ -36,3 +36,11 @@ pub const PUBLIC_KEY_TEXT: usize = 8 * 1024;
 pub const SIGNATURE_TEXT: usize = 2 * 1024;
 /// Longest discovery document that is read from another provider.
 pub const WELL_KNOWN_BYTES: usize = 64 * 1024;
+/// Most files that go with one message (ICL-37).
+pub const ATTACHMENTS: usize = 10;
+/// Largest attachment, in bytes (ICL-37).
+pub const ATTACHMENT_BYTES: u64 = 25 << 20;
+/// All attachments of one message together, in bytes (ICL-37).
+pub const ATTACHMENTS_BYTES: u64 = 100 << 20;
+/// Longest file name, in bytes.
+pub const FILE_NAME_BYTES: usize = 255;

@@ -1,16 +1,20 @@
 //! Commits a message to a mailbox or to the outbox: repeats, conflicts, lanes and limits first, then the writes. Called
 //! by the writer for `Store::commit_mail`; everything that needs no order was done by the caller's thread before.
 
+use crate::attachments;
 use crate::body::Body;
 use crate::error::StoreError;
 use crate::group::Group;
 use crate::history::{self, Entry, IdempotencyHash, Known, Name, Parties, Question};
 use crate::key::short_hash;
 use crate::lanes_in::{self, Arrival, Position};
-use crate::mail::{AgentNo, CommitOutcome, MessageState, NewMail, Origin, Place, Seq, Target};
+use crate::mail::{
+    AgentNo, CommitOutcome, Destination, Holder, MessageState, NewMail, Origin, Place, Seq, Target,
+};
 use crate::tally::LaneId;
 use crate::{lifetime, mailbox, outbox};
 use amesh_proto::address::Address;
+use amesh_proto::attachment::Attachment;
 use amesh_proto::id::MessageId;
 use amesh_proto::time::UnixMillis;
 
@@ -31,17 +35,30 @@ pub(crate) struct Prepared {
     expires_at: UnixMillis,
     now: UnixMillis,
     body: Body,
+    attachments: Vec<Attachment>,
+    /// Who must have brought them.
+    brought_by: Holder,
 }
 
 impl Prepared {
     pub(crate) fn new(new: NewMail, blobs: bool) -> Result<Self, StoreError> {
-        let NewMail { mail, origin, target, idempotency_key, content_digest, lane: stamp, now } = new;
+        let NewMail { mail, origin, target, idempotency_key, content_digest, attachments, lane: stamp, now } =
+            new;
         let lane = outbox::lane_of(&mail);
         let arrival = match (&origin, stamp) {
             (Origin::Node(node), Some(stamp)) => Some(Arrival { origin: *node, lane, stamp, now }),
             _ => None,
         };
+        let brought_by = match &origin {
+            Origin::Node(node) => Holder::Node(*node),
+            Origin::Provider(domain) => Holder::Provider(domain.clone()),
+            Origin::Agent(agent) => Holder::Agent(*agent),
+            // No agent has this number, and the node attaches nothing.
+            Origin::System => Holder::Agent(AgentNo(0)),
+        };
         Ok(Self {
+            brought_by,
+            attachments,
             sender: if let Origin::Agent(agent) = origin { Some(agent) } else { None },
             system: origin == Origin::System,
             digest: content_digest,
@@ -86,15 +103,30 @@ pub(crate) fn commit(group: &mut Group<'_>, mail: &Prepared) -> Result<CommitOut
     if !group.room {
         return Ok(CommitOutcome::DiskFull);
     }
+    if let Some((index, fault)) = attachments::check(group, &mail.brought_by, &mail.attachments)? {
+        return Ok(CommitOutcome::Attachment { index, fault });
+    }
     let outcome = match &mail.target {
         Target::Mailbox { agent, trust } => to_mailbox(group, mail, *agent, *trust, known == Known::Taken)?,
         Target::Outbox { destination } => to_outbox(group, mail, &outbox::key_of(destination))?,
     };
     if let CommitOutcome::Committed { seq, shown_id, .. } = &outcome {
         remember(group, mail, *seq, shown_id)?;
+        share_files(group, mail, *seq)?;
         advance(group, mail, position)?;
     }
     Ok(outcome)
+}
+
+/// Whoever the message goes to may have its files.
+fn share_files(group: &mut Group<'_>, mail: &Prepared, seq: Seq) -> Result<(), StoreError> {
+    let recipient = match &mail.target {
+        Target::Mailbox { agent, .. } => Holder::Agent(*agent),
+        Target::Outbox { destination: Destination::Node(node) } => Holder::Node(*node),
+        Target::Outbox { destination: Destination::Provider(domain) } => Holder::Provider(domain.clone()),
+    };
+    let parties = (&mail.brought_by, &recipient);
+    attachments::share(group, parties, seq, &mail.attachments, (mail.expires_at, mail.now))
 }
 
 fn look_up(group: &Group<'_>, mail: &Prepared) -> Result<Known, StoreError> {

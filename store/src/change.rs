@@ -5,15 +5,18 @@ use crate::agents::{
     self, AgentChange, AgentRecord, Deregistered, NewAgent, NewKey, RegisterOutcome, RenameOutcome,
 };
 use crate::api_keys::KeyHash;
+use crate::attachments::{self, Stage, Upload, UploadOutcome};
 use crate::endings::{self, Expired};
 use crate::error::StoreError;
+use crate::files::FilePart;
 use crate::group::Group;
-use crate::mail::{AgentNo, CommitOutcome, Destination, Seq, Settlement};
+use crate::mail::{AgentNo, CommitOutcome, Destination, Holder, Seq, Settlement};
 use crate::peers::{self, PeerRecord};
 use crate::rosters::{self, RosterDelta};
 use crate::tickets::{self, SpendOutcome, TokenHash};
 use crate::{api_keys, mailbox, meta, outbox, own_roster, pins};
 use amesh_proto::address::Address;
+use amesh_proto::attachment::AttachmentId;
 use amesh_proto::id::MessageId;
 use amesh_proto::message::Mail;
 use amesh_proto::node_id::NodeId;
@@ -109,6 +112,19 @@ pub(crate) enum Change {
     SetPin(String, Option<String>, Reply<()>),
     AddTicket(TokenHash, UnixMillis, bool, Reply<()>),
     SpendTicket(TokenHash, NodeId, UnixMillis, Reply<SpendOutcome>),
+    RequestUpload(Box<Upload>, Reply<UploadOutcome>),
+    StoreUpload(Box<StoredUpload>, Reply<Option<Upload>>),
+    ConfirmUpload(AttachmentId, Holder, Reply<Option<Upload>>),
+}
+
+/// Bytes that came for an upload.
+pub(crate) struct StoredUpload {
+    pub(crate) id: AttachmentId,
+    pub(crate) holder: Holder,
+    pub(crate) part: FilePart,
+    pub(crate) stage: Stage,
+    pub(crate) oddity: Option<String>,
+    pub(crate) now: UnixMillis,
 }
 
 impl Change {
@@ -204,6 +220,19 @@ impl Change {
             Self::SpendTicket(token, node, now, reply) => {
                 answer(reply, group.apply(|group| tickets::spend(group, token, node, now)))
             }
+            Self::RequestUpload(upload, reply) => {
+                answer(reply, group.apply(|group| attachments::request(group, &upload)))
+            }
+            Self::StoreUpload(stored, reply) => answer(
+                reply,
+                group.apply(|group| {
+                    let StoredUpload { id, holder, part, stage, oddity, now } = *stored;
+                    attachments::store(group, &id, &holder, part, (stage, oddity), now)
+                }),
+            ),
+            Self::ConfirmUpload(id, holder, reply) => {
+                answer(reply, group.apply(|group| attachments::confirm(group, &id, &holder)))
+            }
             common => common.apply(group),
         }
     }
@@ -220,6 +249,8 @@ impl Change {
             Self::Deregister(.., reply) => send(reply, Err(error)),
             Self::RevokeApiKeys(_, reply) => send(reply, Err(error)),
             Self::SpendTicket(.., reply) => send(reply, Err(error)),
+            Self::RequestUpload(_, reply) => send(reply, Err(error)),
+            Self::StoreUpload(_, reply) | Self::ConfirmUpload(.., reply) => send(reply, Err(error)),
             Self::MarkHandedOut(.., reply)
             | Self::Settle(.., reply)
             | Self::SetHome(.., reply)

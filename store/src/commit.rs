@@ -7,6 +7,7 @@ use crate::change::{Answer, Change, Reply, send};
 use crate::config::{GROUP_BYTES, GROUP_CHANGES};
 use crate::engine::Engine;
 use crate::error::StoreError;
+use crate::files::Files;
 use crate::group::Group;
 use crate::load;
 use crate::meta::Counters;
@@ -24,7 +25,7 @@ pub(crate) enum Job {
     Change(Change),
     /// A consistent copy of everything committed before it.
     Backup(PathBuf, Reply<BackupReport>),
-    /// Deletes bodies that no message names.
+    /// Deletes bodies and attached files that nothing names.
     Sweep(Reply<u64>),
     /// Somebody could not read: is the engine still there?
     Check,
@@ -37,6 +38,7 @@ pub(crate) struct Writer {
     queue: Receiver<Job>,
     counters: Counters,
     blobs: Blobs,
+    files: Files,
     room: Room,
     written: u64,
     /// Closed while the engine was not open.
@@ -53,7 +55,8 @@ enum Then {
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, queue: Receiver<Job>, counters: Counters, room: Room) -> Self {
         let blobs = Blobs::in_dir(shared.bodies.clone());
-        Self { shared, queue, counters, blobs, room, written: 0, closed: false }
+        let files = Files::in_dir(shared.attachments.clone());
+        Self { shared, queue, counters, blobs, files, room, written: 0, closed: false }
     }
 
     /// Runs until the store is closed or nobody has it any more.
@@ -137,15 +140,19 @@ impl Writer {
         let room = self.room.has(std::mem::take(&mut self.written), || engine.reusable());
         self.shared.has_room.store(room, Ordering::Relaxed);
         let txn = Txn::new(as_read(engine));
-        let mut group = Group::new(txn, &mut self.counters, &shared.config, &self.blobs, &shared.tally, room);
+        let bodies = (&self.blobs, &self.files);
+        let mut group = Group::new(txn, &mut self.counters, &shared.config, bodies, &shared.tally, room);
         answers.extend(changes.into_iter().map(|change| change.apply(&mut group)));
+        let released = std::mem::take(&mut group.released);
         let txn = group.finish()?;
         if !txn.is_empty() {
             self.written += txn.bytes() as u64;
             self.blobs.sync()?;
+            self.files.sync()?;
             write(&shared, engine, txn)?;
             shared.set_durable(self.counters.next_seq);
             shared.set_roster_version(self.counters.roster_version);
+            self.files.delete(as_read(engine), &released);
         }
         Ok(())
     }
@@ -159,7 +166,10 @@ impl Writer {
                 let report = shared.read(|read| backup::write(read, shared.bodies(), &path));
                 send(reply, report);
             }
-            Job::Sweep(reply) => send(reply, shared.read(|read| self.blobs.sweep(read))),
+            Job::Sweep(reply) => {
+                let swept = shared.read(|read| Ok(self.blobs.sweep(read)? + self.files.sweep(read)?));
+                send(reply, swept);
+            }
             Job::Check => self.check(),
             Job::Close(reply) => {
                 self.close_engine();

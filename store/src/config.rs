@@ -18,6 +18,10 @@ pub struct Config {
     pub outbox_mib: u32,
     /// Messages of one agent waiting for one node or provider.
     pub outbox_per_agent: u32,
+    /// MiB of attached files in all; beyond it uploads are refused.
+    pub attachments_mib: u32,
+    /// MiB of attached files that one agent may have uploaded and that are still kept.
+    pub attachments_per_agent_mib: u32,
     /// Free disk space, in MiB, below which new mail is refused. On a small disk a quarter of it, if that is less.
     pub min_free_mib: u64,
 }
@@ -31,6 +35,8 @@ impl Default for Config {
             outbox_messages: 10_000,
             outbox_mib: 256,
             outbox_per_agent: 1_000,
+            attachments_mib: 4_096,
+            attachments_per_agent_mib: 1_024,
             min_free_mib: 64,
         }
     }

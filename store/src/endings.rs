@@ -9,7 +9,7 @@ use crate::key::{first_number, last_number};
 use crate::mail::{AgentNo, Destination, Place, Seq, Settlement};
 use crate::meta::LastTime;
 use crate::trees::Tree;
-use crate::{api_keys, history, lanes_in, mailbox, notice, outbox, own_roster};
+use crate::{api_keys, attachments, history, lanes_in, mailbox, notice, outbox, own_roster};
 use amesh_proto::message::Mail;
 use amesh_proto::time::UnixMillis;
 use std::collections::HashMap;
@@ -162,6 +162,8 @@ fn forget(group: &mut Group<'_>, kind: Kind, key: Vec<u8>, now: UnixMillis) -> R
         Kind::Ticket => group.txn.remove(Tree::Tickets, key),
         Kind::LaneIn => lanes_in::expire(group, key, now)?,
         Kind::OldFace => own_roster::expire(group, &key, now)?,
+        Kind::Upload => attachments::expire_upload(group, key, now)?,
+        Kind::Share => attachments::expire_share(group, key)?,
     }
     Ok(())
 }

@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     LaneIn = 4,
     OldFace = 5,
     Ticket = 6,
+    Upload = 7,
+    Share = 8,
 }
 
 impl Kind {
@@ -36,16 +38,18 @@ impl Kind {
             Self::LaneIn,
             Self::OldFace,
             Self::Ticket,
+            Self::Upload,
+            Self::Share,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
         .ok_or_else(|| damaged(Tree::Expire))
     }
 
-    /// Mail ends to the minute, what nobody sees to the hour.
+    /// Mail and files end to the minute, what nobody sees to the hour.
     fn grain(self) -> u64 {
         match self {
-            Self::Mailbox | Self::Outbox => 60_000,
+            Self::Mailbox | Self::Outbox | Self::Upload | Self::Share => 60_000,
             _ => 3_600_000,
         }
     }

@@ -5,11 +5,13 @@ use crate::blob::Blobs;
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::expire::Due;
+use crate::files::Files;
 use crate::handed;
 use crate::mail::{AgentNo, Seq};
 use crate::meta::Counters;
 use crate::tally::{BoxCount, Tally};
 use crate::txn::Txn;
+use amesh_proto::attachment::FileDigest;
 use std::collections::BTreeSet;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -20,6 +22,9 @@ pub(crate) struct Group<'a> {
     pub(crate) due: Due,
     pub(crate) config: &'a Config,
     pub(crate) blobs: &'a Blobs,
+    pub(crate) files: &'a Files,
+    /// Files that nothing names any more; deleted once that is durable.
+    pub(crate) released: Vec<FileDigest>,
     /// Whether the disk has room for new mail.
     pub(crate) room: bool,
     tally: &'a RwLock<Tally>,
@@ -34,7 +39,7 @@ impl<'a> Group<'a> {
         txn: Txn<'a>,
         counters: &'a mut Counters,
         config: &'a Config,
-        blobs: &'a Blobs,
+        (blobs, files): (&'a Blobs, &'a Files),
         tally: &'a RwLock<Tally>,
         room: bool,
     ) -> Self {
@@ -44,6 +49,8 @@ impl<'a> Group<'a> {
             due: Due::default(),
             config,
             blobs,
+            files,
+            released: Vec::new(),
             room,
             tally,
             changed: BTreeSet::new(),

@@ -8,6 +8,7 @@
 mod accept;
 mod agents;
 mod api_keys;
+mod attachments;
 mod backup;
 mod blob;
 mod body;
@@ -19,6 +20,7 @@ mod endings;
 mod engine;
 mod error;
 mod expire;
+mod files;
 mod group;
 mod handed;
 mod history;
@@ -53,15 +55,17 @@ pub use agents::{
     AgentChange, AgentRecord, Delivery, Deregistered, NewAgent, NewKey, RegisterOutcome, RenameOutcome,
 };
 pub use api_keys::KeyHash;
+pub use attachments::{Share, Stage, UPLOAD_LIFE, Upload, UploadOutcome};
 pub use backup::BackupReport;
 pub use change::Durable;
 pub use config::Config;
 pub use endings::{Expired, Expiring};
 pub use engine::memory::{Fault, MemoryDisk};
 pub use error::{OpenError, StoreError};
+pub use files::{FilePart, FileWriter};
 pub use mail::{
-    AgentNo, CommitOutcome, CommitReceipt, Destination, LaneKey, LaneStamp, MailboxEntry, MessageState,
-    MessageStatus, NewMail, Origin, OutboxEntry, Place, Seq, Settlement, Target,
+    AgentNo, AttachmentFault, CommitOutcome, CommitReceipt, Destination, Holder, LaneKey, LaneStamp,
+    MailboxEntry, MessageState, MessageStatus, NewMail, Origin, OutboxEntry, Place, Seq, Settlement, Target,
 };
 pub use maintain::{MaintainError, Restored, backup_name, reset, restore, rotate_backups};
 pub use own_roster::OwnRoster;

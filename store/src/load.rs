@@ -10,7 +10,7 @@ use crate::meta::{Birth, Counters, FORMAT};
 use crate::shared::{Shared, as_read};
 use crate::tally::Tally;
 use crate::txn::Txn;
-use crate::{agents, blob, handed, outbox};
+use crate::{agents, attachments, blob, files, handed, outbox};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -32,9 +32,11 @@ pub(crate) fn open(dir: &Path, config: Config) -> Result<(Shared, Counters), Ope
     let disk =
         Directory { dir: dir.to_owned(), cache_bytes: config.cache_mib << 20, journal_bytes: JOURNAL_BYTES };
     let engine = disk.open().map_err(|error| OpenError::at(dir, error))?;
-    let bodies = dir.join(BODIES);
-    make_dir(&bodies).map_err(|error| OpenError::at(dir, DiskError::Io(error)))?;
-    let shared = Shared::new(config, Box::new(disk), Some(bodies), engine);
+    let (bodies, attached) = (dir.join(BODIES), dir.join(ATTACHMENTS));
+    let made =
+        make_dir(&bodies).and_then(|()| make_dir(&attached)).and_then(|()| files::clear_parts(&attached));
+    made.map_err(|error| OpenError::at(dir, DiskError::Io(error)))?;
+    let shared = Shared::new(config, Box::new(disk), (Some(bodies), Some(attached)), engine);
     let counters = start(&shared, mark, now_ms()).map_err(|error| at(dir, error))?;
     write_mark(&shared, counters.next_seq);
     Ok((shared, counters))
@@ -44,7 +46,7 @@ pub(crate) fn open(dir: &Path, config: Config) -> Result<(Shared, Counters), Ope
 pub(crate) fn open_disk(disk: Box<dyn Disk>, config: Config) -> Result<(Shared, Counters), OpenError> {
     let nowhere = Path::new("(memory)");
     let engine = disk.open().map_err(|error| OpenError::at(nowhere, error))?;
-    let shared = Shared::new(config, disk, None, engine);
+    let shared = Shared::new(config, disk, (None, None), engine);
     let counters = start(&shared, None, 1).map_err(|error| at(nowhere, error))?;
     Ok((shared, counters))
 }
@@ -150,6 +152,8 @@ fn count(read: &dyn Read) -> Result<Tally, StoreError> {
     agents::each(read, &mut |agent| tally.set_agent(agent, true))?;
     handed::each(read, &mut |agent, count| tally.set_mailbox(agent, count))?;
     outbox::count(read, &mut tally)?;
+    attachments::each_upload(read, &mut |upload| tally.add_upload(&upload.holder, upload.size))?;
+    files::each(read, &mut |_, uses| tally.add_file(uses.size))?;
     Ok(tally)
 }
 
@@ -206,5 +210,8 @@ pub(crate) fn now_ms() -> u64 {
 
 /// Where large bodies are, beside sled's own files.
 pub(crate) const BODIES: &str = "bodies";
+
+/// Where attached files are.
+pub(crate) const ATTACHMENTS: &str = "attachments";
 
 const MARK: &str = "store.mark";

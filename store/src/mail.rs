@@ -1,6 +1,7 @@
 //! A message on its way into the store, and what became of it. Used by the hallway; applied by `accept`.
 
 use amesh_proto::address::Address;
+use amesh_proto::attachment::Attachment;
 use amesh_proto::id::MessageId;
 use amesh_proto::message::{Mail, Priority};
 use amesh_proto::node_id::NodeId;
@@ -33,6 +34,17 @@ impl fmt::Display for Destination {
             Self::Provider(domain) => f.write_str(domain),
         }
     }
+}
+
+/// Who brought a file, or may have it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Holder {
+    /// An agent of this node.
+    Agent(AgentNo),
+    /// Another node of the mesh.
+    Node(NodeId),
+    /// A remote provider, by domain.
+    Provider(String),
 }
 
 /// Through whom a message came.
@@ -100,6 +112,8 @@ pub struct NewMail {
     pub idempotency_key: Option<String>,
     /// Digest of what the sender meant: the same again is a repeat, another under the same id is a conflict.
     pub content_digest: [u8; 32],
+    /// The files that it names, which its sender must have brought before.
+    pub attachments: Vec<Attachment>,
     /// For mail from a link.
     pub lane: Option<LaneStamp>,
     /// The time at the node.
@@ -138,6 +152,26 @@ pub enum CommitOutcome {
     DiskFull,
     /// The recipient's mailbox does not exist (any more).
     NoSuchAgent,
+    /// A file that it names cannot go with it.
+    Attachment {
+        /// Which one.
+        index: usize,
+        /// Why.
+        fault: AttachmentFault,
+    },
+}
+
+/// What is wrong with a file that a message names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttachmentFault {
+    /// The sender has uploaded no such file, or too long ago.
+    Unknown,
+    /// Its bytes have not come, or were not confirmed.
+    Pending,
+    /// It was rejected, for this reason.
+    Rejected(String),
+    /// The message says something else of it than the upload.
+    Differs(&'static str),
 }
 
 /// What a committed message was answered.

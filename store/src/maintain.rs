@@ -72,6 +72,7 @@ pub fn restore(
         drop(fs::remove_dir_all(&building));
     }
     let (held, generation) = built?;
+    keep_attachments(dir, &building)?;
     let set_aside = if dir.exists() { Some(set_aside(dir, "before-restore", now)?) } else { None };
     fs::rename(&building, dir)?;
     sync_parent(dir)?;
@@ -158,6 +159,19 @@ fn build(
     load::put_mark(dir, generation, seq)?;
     progress(reader.total, reader.total);
     Ok((reader.seen(), generation))
+}
+
+/// A backup holds what is known of attached files, not the files: those that are here stay.
+fn keep_attachments(from: &Path, to: &Path) -> std::io::Result<()> {
+    let (from, to) = (from.join(load::ATTACHMENTS), to.join(load::ATTACHMENTS));
+    fs::create_dir_all(&to)?;
+    if from.is_dir() {
+        for file in fs::read_dir(from)? {
+            let file = file?;
+            fs::hard_link(file.path(), to.join(file.file_name()))?;
+        }
+    }
+    sync_dir(&to)
 }
 
 /// Every number that peers or clients may know from the store that is replaced is passed (DESIGN §5).

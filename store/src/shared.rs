@@ -14,6 +14,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) disk: Box<dyn Disk>,
     pub(crate) bodies: Option<PathBuf>,
+    pub(crate) attachments: Option<PathBuf>,
     pub(crate) tally: RwLock<Tally>,
     /// Bytes of changes in the writer's queue.
     pub(crate) queued_bytes: AtomicUsize,
@@ -33,13 +34,14 @@ impl Shared {
     pub(crate) fn new(
         config: Config,
         disk: Box<dyn Disk>,
-        bodies: Option<PathBuf>,
+        (bodies, attachments): (Option<PathBuf>, Option<PathBuf>),
         engine: Box<dyn Engine>,
     ) -> Self {
         Self {
             config,
             disk,
             bodies,
+            attachments,
             tally: RwLock::default(),
             queued_bytes: AtomicUsize::new(0),
             engine: RwLock::new(Some(engine)),
@@ -93,6 +95,10 @@ impl Shared {
 
     pub(crate) fn bodies(&self) -> Option<&Path> {
         self.bodies.as_deref()
+    }
+
+    pub(crate) fn attachments(&self) -> Option<&Path> {
+        self.attachments.as_deref()
     }
 }
 

@@ -33,6 +33,12 @@ impl SpaceProbe {
         })
     }
 
+    /// Whether `bytes` more fit, and what must stay free still is. Not knowing is no reason to say no.
+    pub(crate) fn has_room_for(&self, bytes: u64, min_free_mib: u64) -> bool {
+        let floor = |space: &Space| (min_free_mib << 20).min(space.total / 4);
+        (self.0)().map_or(true, |space| space.available >= floor(&space).saturating_add(bytes))
+    }
+
     /// Always plenty.
     #[must_use]
     pub fn endless() -> Self {

@@ -1,6 +1,7 @@
 //! The handle that everybody holds: opens the store, hands changes to the writer, reads. Every change is enqueued in
 //! call order before the call returns, and is durable when its future resolves.
 
+mod attachments;
 mod lookup;
 mod submit;
 
@@ -32,6 +33,7 @@ pub struct Store {
 struct Inner {
     shared: Arc<Shared>,
     queue: SyncSender<Job>,
+    probe: SpaceProbe,
     writer: Mutex<Option<JoinHandle<()>>>,
     clock: Mutex<ClockWatch>,
 }
@@ -76,14 +78,14 @@ impl Store {
     fn start(shared: Shared, counters: Counters, probe: SpaceProbe, dir: &Path) -> Result<Self, OpenError> {
         let shared = Arc::new(shared);
         let (queue, jobs) = sync_channel(QUEUE_CHANGES);
-        let room = Room::new(probe, shared.config.min_free_mib);
+        let room = Room::new(probe.clone(), shared.config.min_free_mib);
         let writer = Writer::new(shared.clone(), jobs, counters, room);
         let thread = std::thread::Builder::new()
             .name("amesh-store-writer".into())
             .spawn(move || writer.run())
             .map_err(|source| OpenError::Io { dir: dir.to_owned(), source })?;
         let (writer, clock) = (Mutex::new(Some(thread)), Mutex::default());
-        Ok(Self { inner: Arc::new(Inner { shared, queue, writer, clock }) })
+        Ok(Self { inner: Arc::new(Inner { shared, queue, probe, writer, clock }) })
     }
 
     /// Answers everything that was handed in before, syncs and ends. Whoever still has a clone gets `Closed`.

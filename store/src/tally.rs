@@ -1,7 +1,7 @@
 //! Counts and lane floors, kept in memory so that no change costs a walk over a queue. Rebuilt at open; changed by the
 //! writer only; read by `pending_count`, `outbox` and the limits.
 
-use crate::mail::{AgentNo, Seq};
+use crate::mail::{AgentNo, Holder, Seq};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -14,6 +14,10 @@ pub(crate) struct Tally {
     agents: HashSet<AgentNo>,
     mailboxes: HashMap<AgentNo, BoxCount>,
     destinations: BTreeMap<Vec<u8>, Queue>,
+    /// Uploads and their bytes.
+    uploads: HashMap<Holder, (u32, u64)>,
+    /// Bytes of attached files.
+    files: u64,
 }
 
 /// How full a mailbox is, and how far it was handed out.
@@ -99,6 +103,39 @@ impl Tally {
 
     pub(crate) fn destinations(&self) -> impl Iterator<Item = (&[u8], &Queue)> {
         self.destinations.iter().map(|(key, queue)| (key.as_slice(), queue))
+    }
+
+    /// How many uploads of a holder there are, and their bytes.
+    pub(crate) fn uploads_of(&self, holder: &Holder) -> (u32, u64) {
+        self.uploads.get(holder).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn add_upload(&mut self, holder: &Holder, size: u64) {
+        let (count, bytes) = self.uploads.entry(holder.clone()).or_default();
+        *count += 1;
+        *bytes += size;
+    }
+
+    pub(crate) fn remove_upload(&mut self, holder: &Holder, size: u64) {
+        let Some((count, bytes)) = self.uploads.get_mut(holder) else { return };
+        *count = count.saturating_sub(1);
+        *bytes = bytes.saturating_sub(size);
+        if *count == 0 {
+            self.uploads.remove(holder);
+        }
+    }
+
+    /// Bytes of all attached files.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.files
+    }
+
+    pub(crate) fn add_file(&mut self, size: u64) {
+        self.files += size;
+    }
+
+    pub(crate) fn remove_file(&mut self, size: u64) {
+        self.files = self.files.saturating_sub(size);
     }
 
     /// Messages in all mailboxes, and in all queues.

@@ -39,11 +39,17 @@ pub(crate) enum Tree {
     Rosters,
     /// Hash of a ticket's token → ticket. `tickets.rs`.
     Tickets,
+    /// Digest → number of records that name an attached file. `files.rs`.
+    Files,
+    /// Attachment id, who brings it → upload. `attachments.rs`.
+    Uploads,
+    /// Attachment id, who may have it, message → file. `attachments.rs`.
+    Shares,
 }
 
 impl Tree {
     /// Every tree, in the order of their numbers.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Meta,
         Self::Agents,
         Self::AgentNames,
@@ -62,6 +68,9 @@ impl Tree {
         Self::Pins,
         Self::Rosters,
         Self::Tickets,
+        Self::Files,
+        Self::Uploads,
+        Self::Shares,
     ];
 
     /// Position in [`Tree::ALL`]; also the tree's number in a backup, so never reorder.
@@ -90,6 +99,9 @@ impl Tree {
             Self::Pins => "pins",
             Self::Rosters => "rosters",
             Self::Tickets => "tickets",
+            Self::Files => "files",
+            Self::Uploads => "uploads",
+            Self::Shares => "shares",
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use crate::agents::AgentRecord;
 use crate::api_keys::ApiKey;
+use crate::attachments::{Share, Stage, Upload};
 use crate::blob::{self, Uses};
 use crate::body::BodyPlace;
 use crate::codec;
 use crate::engine::{Range, Read};
 use crate::error::StoreError;
 use crate::expire::{DueKeys, Kind};
+use crate::files::{self, FileUses};
 use crate::history::{self, Entry, Name, UsedFor};
 use crate::key::{first_number, last_number, with_number};
 use crate::lanes_in::LaneValue;
@@ -21,6 +23,7 @@ use crate::tickets::TicketValue;
 use crate::trees::Tree;
 use crate::{agents, handed, mailbox, own_roster, rosters};
 use amesh_proto::address::Address;
+use amesh_proto::attachment::FileDigest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -55,26 +58,30 @@ impl Report {
 struct Walk<'a> {
     read: &'a dyn Read,
     bodies: Option<&'a Path>,
+    attachments: Option<&'a Path>,
     report: Report,
     counters: Counters,
     boxes: BTreeMap<AgentNo, BoxCount>,
     uses: BTreeMap<blob::Digest, u64>,
+    file_uses: BTreeMap<FileDigest, u64>,
     numbers: BTreeSet<Vec<u8>>,
 }
 
 pub(crate) fn verify(
     read: &dyn Read,
-    bodies: Option<&Path>,
+    (bodies, attachments): (Option<&Path>, Option<&Path>),
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, StoreError> {
     let counters = Counters::read(read).unwrap_or_default();
     let mut walk = Walk {
         read,
         bodies,
+        attachments,
         report: Report::default(),
         counters,
         boxes: BTreeMap::new(),
         uses: BTreeMap::new(),
+        file_uses: BTreeMap::new(),
         numbers: BTreeSet::new(),
     };
     if !matches!(Birth::read(read), Ok(Some(_))) || Counters::read(read).is_err() {
@@ -85,6 +92,7 @@ pub(crate) fn verify(
     }
     walk.boxes()?;
     walk.bodies()?;
+    walk.files()?;
     Ok(walk.report)
 }
 
@@ -155,6 +163,18 @@ impl Walk<'_> {
             Tree::Pins => codec::decode::<PinValue>(value).map(|_| None),
             Tree::Rosters => rosters::check(key, value).map(|()| None),
             Tree::Tickets => codec::decode::<TicketValue>(value).map(|_| None),
+            Tree::Files => self.file(key, value),
+            Tree::Uploads => {
+                let upload: Upload = codec::decode(value)?;
+                if matches!(upload.stage, Stage::Stored | Stage::Confirmed) {
+                    self.use_file(upload.digest);
+                }
+                Ok(None)
+            }
+            Tree::Shares => {
+                self.use_file(codec::decode::<Share>(value)?.digest);
+                Ok(None)
+            }
         }
     }
 
@@ -281,6 +301,35 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    fn file(&self, key: &[u8], value: &[u8]) -> Result<Option<String>, StoreError> {
+        let FileUses { size, .. } = codec::decode(value)?;
+        let Ok(digest) = key.try_into().map(FileDigest) else {
+            return Ok(Some("a name is too short".to_owned()));
+        };
+        let Some(dir) = self.attachments else { return Ok(None) };
+        let found = std::fs::metadata(dir.join(digest.hex())).map(|meta| meta.len()).ok();
+        Ok((found != Some(size)).then(|| format!("{digest} has {found:?} bytes, {size} are meant")))
+    }
+
+    /// The counts of attached files against the records that name them.
+    fn files(&mut self) -> Result<(), StoreError> {
+        let mut counted = BTreeMap::new();
+        files::each(self.read, &mut |digest, uses| counted.extend([(digest, uses.count)]))?;
+        let found = std::mem::take(&mut self.file_uses);
+        for digest in counted.keys().chain(found.keys()).collect::<BTreeSet<_>>() {
+            let (counted, found) = (counted.get(digest), found.get(digest));
+            if counted != found {
+                let say = || format!("{digest} is named {found:?} times, counted {counted:?}");
+                self.report.wrong(Tree::Files, say);
+            }
+        }
+        Ok(())
+    }
+
+    fn use_file(&mut self, digest: FileDigest) {
+        *self.file_uses.entry(digest).or_default() += 1;
     }
 
     fn use_body(&mut self, body: BodyPlace) {

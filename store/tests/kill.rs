@@ -176,6 +176,7 @@ fn new_mail(n: u64, alice: AgentNo, bob: AgentNo) -> NewMail {
         origin: Origin::Agent(alice),
         target: Target::Mailbox { agent: bob, trust: Trust::Verified },
         idempotency_key: None,
+        attachments: Vec::new(),
         content_digest: [0; 32],
         lane: None,
         now: NOW,

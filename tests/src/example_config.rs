@@ -6,7 +6,7 @@ use syn::{Attribute, Expr, Fields, Item, Lit, Meta};
 use toml::{Table, Value};
 
 /// Where each table's struct is declared: the table's path in the file, the source, the struct.
-const STRUCTS: [(&str, &str, &str); 9] = [
+const STRUCTS: [(&str, &str, &str); 10] = [
     ("", "node/src/config.rs", "Config"),
     ("store", "store/src/config.rs", "Config"),
     ("message", "node/src/message/mod.rs", "Config"),
@@ -14,6 +14,7 @@ const STRUCTS: [(&str, &str, &str); 9] = [
     ("mesh_link", "node/src/mesh/config.rs", "Config"),
     ("agents", "node/src/agents/mod.rs", "Config"),
     ("http", "node/src/http/mod.rs", "Config"),
+    ("http.attachments", "node/src/attachments/mod.rs", "Config"),
     ("http.local_limits", "node/src/http/limit.rs", "Profile"),
     ("http.public_limits", "node/src/http/limit.rs", "Profile"),
 ];

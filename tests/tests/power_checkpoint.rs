@@ -167,6 +167,7 @@ fn mail(number: u64, agent: AgentNo) -> Result<NewMail> {
         origin: Origin::System,
         target: Target::Mailbox { agent, trust: Trust::Verified },
         idempotency_key: None,
+        attachments: Vec::new(),
         content_digest: [1; 32],
         lane: None,
         now: NOW,

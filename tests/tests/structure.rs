@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 const CRATES: [&str; 6] = ["proto", "store", "discovery", "node", "tests", "examples"];
 
 /// What each top-level module of `node` may see. `client` and `cli` stand apart from the line.
-const NODE_LINE: [(&str, &[&str]); 10] = [
+const NODE_LINE: [(&str, &[&str]); 11] = [
     ("tasks", &[]),
     ("clock", &[]),
+    ("attachments", &["tasks"]),
     ("agents", &["tasks", "clock"]),
     ("message", &["tasks", "clock", "agents"]),
-    ("mesh", &["tasks", "clock", "agents", "message"]),
-    ("http", &["tasks", "clock", "agents", "message", "mesh"]),
+    ("mesh", &["tasks", "clock", "attachments", "agents", "message"]),
+    ("http", &["tasks", "clock", "attachments", "agents", "message", "mesh"]),
     ("config", &["tasks", "clock", "agents", "message", "mesh", "http"]),
     ("node", &["tasks", "clock", "agents", "message", "mesh", "http", "config"]),
     ("client", &[]),

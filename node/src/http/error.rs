@@ -17,7 +17,7 @@ use std::borrow::Cow;
 pub(crate) struct Problem {
     code: &'static str,
     message: Cow<'static, str>,
-    field: Option<&'static str>,
+    field: Option<Cow<'static, str>>,
     more: Option<Box<More>>,
 }
 
@@ -71,8 +71,8 @@ impl Problem {
 
     /// Names the member at fault.
     #[must_use]
-    pub(crate) fn field(mut self, field: &'static str) -> Self {
-        self.field = Some(field);
+    pub(crate) fn field(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+        self.field = Some(field.into());
         self
     }
 
@@ -102,7 +102,7 @@ impl Problem {
         let mut body = ErrorBody {
             error: self.code.to_owned(),
             message: self.message.clone().into_owned(),
-            field: self.field.map(str::to_owned),
+            field: self.field.clone().map(Cow::into_owned),
             ..ErrorBody::default()
         };
         if let Some(more) = &self.more {
@@ -157,9 +157,11 @@ pub(super) fn status_of(code: &str) -> StatusCode {
         code::CURSOR_EXPIRED => StatusCode::GONE,
         code::METHOD_NOT_ALLOWED => StatusCode::METHOD_NOT_ALLOWED,
         code::REQUEST_TIMEOUT => StatusCode::REQUEST_TIMEOUT,
-        code::NAME_TAKEN | code::KEY_CONFLICT | code::DUPLICATE_MESSAGE | CONFLICT => StatusCode::CONFLICT,
+        code::NAME_TAKEN | code::KEY_CONFLICT | code::DUPLICATE_MESSAGE | CONFLICT | "attachment_pending" => {
+            StatusCode::CONFLICT
+        }
         code::PAYLOAD_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
-        code::EXTERNAL_PROVIDER => StatusCode::UNPROCESSABLE_ENTITY,
+        code::EXTERNAL_PROVIDER | "attachment_rejected" => StatusCode::UNPROCESSABLE_ENTITY,
         code::RATE_LIMITED => StatusCode::TOO_MANY_REQUESTS,
         code::QUEUE_FULL => StatusCode::INSUFFICIENT_STORAGE,
         code::INTERNAL_ERROR => StatusCode::INTERNAL_SERVER_ERROR,
@@ -205,7 +207,7 @@ impl From<Refusal> for Problem {
             return not_now(cause);
         }
         let mut problem = Self::new(refusal.code(), refusal.to_string()).details(refusal.details());
-        problem.field = refusal.field();
+        problem.field = refusal.field().map(|field| Cow::Owned(field.to_owned()));
         if let Refusal::Limited { retry_after } = refusal {
             problem.more().retry_after = Some(retry_after);
         }
@@ -237,7 +239,7 @@ impl From<RegisterError> for Problem {
             return cause.into();
         }
         let mut problem = Self::new(error.code(), error.to_string()).details(error.details());
-        problem.field = error.field();
+        problem.field = error.field().map(Cow::Borrowed);
         match error.suggestions() {
             [] => problem,
             suggestions => problem.suggestions(suggestions.to_vec()),

@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use utoipa_axum::router::UtoipaMethodRouterExt;
 use utoipa_axum::routes;
-use v1::{agents, count, health, info, messages, pending, register, route, ws};
+use v1::{agents, attachments, count, health, info, messages, pending, register, route, ws};
 
 /// How the agents' API is offered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,8 @@ pub struct Config {
     pub socket_auth_s: u64,
     /// Seconds without any traffic after which a WebSocket is closed (WS-9).
     pub socket_idle_s: u64,
+    /// Files that go with messages.
+    pub attachments: crate::attachments::Config,
     /// Limits on loopback.
     pub local_limits: Profile,
     /// Limits on every other listener.
@@ -73,6 +75,7 @@ impl Default for Config {
             body_timeout_s: 10,
             socket_auth_s: 10,
             socket_idle_s: 300,
+            attachments: crate::attachments::Config::default(),
             local_limits: Profile::local(),
             public_limits: Profile::public(),
         }
@@ -103,6 +106,11 @@ fn endpoints() -> Table {
         .at("/messages/{id}", routes!(messages::state))
         .alias("/inbox", routes!(pending::list))
         .alias("/inbox/{id}/ack", routes!(pending::acknowledge_by_post))
+        .everywhere("/attachments/upload", routes!(attachments::request))
+        .everywhere("/attachments/{id}", routes!(attachments::status))
+        .everywhere("/attachments/{id}/upload", routes!(attachments::upload::upload))
+        .everywhere("/attachments/{id}/confirm", routes!(attachments::confirm))
+        .everywhere("/attachments/{id}/download", routes!(attachments::download::download))
         .at("/agents", routes!(agents::list))
         .at("/agents/me", routes!(agents::me, agents::update, agents::deregister))
         .at("/agents/resolve/{address}", routes!(agents::resolve))

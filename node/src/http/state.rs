@@ -1,6 +1,7 @@
 //! What every handler can reach. Built once by [`super::serve`] from the parts that `node` hands over.
 
 use crate::agents::Agents;
+use crate::attachments::Places;
 use crate::clock::SharedClock;
 use crate::http::Config;
 use crate::http::limit::{Limits, Profile};
@@ -54,6 +55,10 @@ pub struct State {
     pub(crate) long_polls: Semaphore,
     /// Where the agents' API listens.
     pub(crate) api: Vec<SocketAddr>,
+    /// Uploads under way.
+    pub(crate) uploads: Arc<Places>,
+    /// Places for downloads.
+    pub(crate) downloads: Arc<Semaphore>,
     started: Duration,
 }
 
@@ -67,7 +72,9 @@ impl State {
         let local_limits = Limits::new(parts.config.local_limits);
         let public_limits = Limits::new(parts.config.public_limits);
         let long_polls = Semaphore::new(parts.config.max_long_polls.min(Semaphore::MAX_PERMITS));
-        Arc::new(Self { parts, local_limits, public_limits, long_polls, api, started })
+        let uploads = Places::new(&parts.config.attachments);
+        let downloads = Arc::new(Semaphore::new(parts.config.attachments.downloads));
+        Arc::new(Self { parts, local_limits, public_limits, long_polls, api, uploads, downloads, started })
     }
 
     /// Wall time.

@@ -12,6 +12,7 @@ use crate::agents::Agent;
 use crate::agents::directory::{Directory, Standing};
 use amesh_proto::api::fields::BadBody;
 use amesh_proto::api::route::RouteRequest;
+use amesh_proto::attachment::{Attachment, ScanStatus, list_in};
 use amesh_proto::id::MessageId;
 use amesh_proto::message::{ENVELOPE_VERSION, Envelope, Mail, Priority};
 use amesh_proto::node_id::NodeId;
@@ -35,6 +36,8 @@ pub(super) struct Draft {
     /// Set when the sender chose the id or gave an idempotency key: a repeat is then told from a new message.
     pub idempotency_key: Option<String>,
     pub lane: Option<LaneStamp>,
+    /// The files that go with it.
+    pub attachments: Vec<Attachment>,
 }
 
 impl Draft {
@@ -90,7 +93,7 @@ fn from_agent(
     let Some(agent) = known else {
         return Err(Refusal::Forbidden(format!("{} is not registered any more", sender.address)));
     };
-    let payload = payload_of(&request)?;
+    let (payload, attachments) = payload_of(&request)?;
     check_envelope(&request, &agent)?;
     let priority = match request.priority.as_deref() {
         None => Priority::Normal,
@@ -136,7 +139,7 @@ fn from_agent(
         signature: request.signature,
         extra: request.extra,
     };
-    Ok(Draft { source: Source::Agent(agent), mail, envelope, idempotency_key, lane: None })
+    Ok(Draft { source: Source::Agent(agent), mail, envelope, idempotency_key, lane: None, attachments })
 }
 
 /// The members of a payload that AMP prescribes (MSG-6).
@@ -148,9 +151,11 @@ struct PayloadFace<'a> {
     message: Option<&'a RawValue>,
     #[serde(borrow, default)]
     context: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    attachments: Option<&'a RawValue>,
 }
 
-fn payload_of(request: &RouteRequest) -> Result<Vec<u8>, Refusal> {
+fn payload_of(request: &RouteRequest) -> Result<(Vec<u8>, Vec<Attachment>), Refusal> {
     let Some(payload) = &request.payload else { return Err(BadBody::Missing("payload").into()) };
     let text = payload.get();
     let size = text.len() + request.subject.len();
@@ -173,7 +178,23 @@ fn payload_of(request: &RouteRequest) -> Result<Vec<u8>, Refusal> {
             "payload.context",
             format_args!("at most {} bytes are allowed", limits::CONTEXT_BYTES),
         )),
-        _ => Ok(text.as_bytes().to_vec()),
+        _ => Ok((text.as_bytes().to_vec(), attachments_of(text, face.attachments.is_some())?)),
+    }
+}
+
+fn attachments_of(payload: &str, some: bool) -> Result<Vec<Attachment>, Refusal> {
+    if !some {
+        return Ok(Vec::new());
+    }
+    let list = list_in(payload.as_bytes())?;
+    let rejected = list.iter().position(|file| file.scan_status == Some(ScanStatus::Rejected));
+    match rejected {
+        Some(at) => Err(Refusal::Attachment {
+            code: "attachment_rejected",
+            field: format!("payload.attachments[{at}].scan_status"),
+            why: "a rejected file is not delivered".to_owned(),
+        }),
+        None => Ok(list),
     }
 }
 

@@ -11,7 +11,9 @@ use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
 use amesh_proto::message::Mail;
 use amesh_proto::time::UnixMillis;
-use amesh_store::{AgentNo, CommitOutcome, Destination, Durable, NewMail, Origin, Seq, StoreError, Target};
+use amesh_store::{
+    AgentNo, AttachmentFault, CommitOutcome, Destination, Durable, NewMail, Origin, Seq, StoreError, Target,
+};
 use sha2::{Digest, Sha256};
 use std::future::Future;
 use std::pin::Pin;
@@ -116,7 +118,7 @@ impl std::fmt::Debug for Committing {
 /// A message that has passed every check, as the store wants it.
 pub(super) fn prepared(draft: Draft, plan: Plan, now: UnixMillis) -> Prepared {
     let content_digest = digest(&draft);
-    let Draft { source, mut mail, idempotency_key, lane, .. } = draft;
+    let Draft { source, mut mail, idempotency_key, lane, attachments, .. } = draft;
     let origin = match source {
         Source::Agent(agent) => Origin::Agent(agent.no),
         Source::Peer(node) => Origin::Node(node),
@@ -132,7 +134,7 @@ pub(super) fn prepared(draft: Draft, plan: Plan, now: UnixMillis) -> Prepared {
         }
         Plan::Provider { domain } => Target::Outbox { destination: Destination::Provider(domain.clone()) },
     };
-    let mail = NewMail { mail, origin, target, idempotency_key, content_digest, lane, now };
+    let mail = NewMail { mail, origin, target, idempotency_key, content_digest, attachments, lane, now };
     Prepared { mail, plan }
 }
 
@@ -180,8 +182,25 @@ fn outcome(facts: Facts, answer: Result<CommitOutcome, StoreError>) -> Result<Wr
         CommitOutcome::QueueFull => Err(Refusal::Full(Full::Outbox)),
         CommitOutcome::NoSuchAgent => Err(Refusal::NoRecipient(to.to_string())),
         CommitOutcome::DiskFull => Err(Refusal::Full(Full::Disk)),
+        CommitOutcome::Attachment { index, fault } => Err(attachment(index, fault)),
         CommitOutcome::LaneGap { expected } => Err(Refusal::LaneGap { expected }),
     }
+}
+
+fn attachment(index: usize, fault: AttachmentFault) -> Refusal {
+    let (code, member, why) = match fault {
+        AttachmentFault::Unknown => {
+            ("invalid_field", "id", "the sender has uploaded no such file, or too long ago".to_owned())
+        }
+        AttachmentFault::Pending => {
+            ("attachment_pending", "id", "the file has not been uploaded and confirmed yet".to_owned())
+        }
+        AttachmentFault::Rejected(why) => ("attachment_rejected", "id", why),
+        AttachmentFault::Differs(member) => {
+            ("invalid_field", member, "the upload was declared otherwise".to_owned())
+        }
+    };
+    Refusal::Attachment { code, field: format!("payload.attachments[{index}].{member}"), why }
 }
 
 /// Equal for the same message sent twice. Without the signature, which need not be the same twice (ECDSA), and

@@ -2,6 +2,7 @@
 //! body (API-5), the link a verdict. No status codes here (STYLE §2.13).
 
 use amesh_proto::api::fields::BadBody;
+use amesh_proto::attachment::BadAttachment;
 use amesh_proto::id::MessageId;
 use serde_json::{Map, Value, json};
 
@@ -17,6 +18,16 @@ pub enum Refusal {
         /// The member.
         field: &'static str,
         /// What is expected of it.
+        why: String,
+    },
+    /// A file that the message names cannot go with it.
+    #[error("the field `{field}` is not valid: {why}")]
+    Attachment {
+        /// `invalid_field`, `attachment_pending`, `attachment_rejected` or `attachment_gone`.
+        code: &'static str,
+        /// The member, such as `payload.attachments[0].id`.
+        field: String,
+        /// For people.
         why: String,
     },
     /// The whole message is over its limit.
@@ -114,7 +125,7 @@ impl Refusal {
             Self::Body(bad) => bad.code(),
             Self::Invalid { .. } => "invalid_field",
             Self::TooLarge { .. } => "payload_too_large",
-            Self::Time { code, .. } => code,
+            Self::Time { code, .. } | Self::Attachment { code, .. } => code,
             Self::Forbidden(_) => "forbidden",
             Self::Signature(fault) => fault.code(),
             Self::NoRecipient(_) => "not_found",
@@ -130,10 +141,11 @@ impl Refusal {
 
     /// The request member at fault.
     #[must_use]
-    pub fn field(&self) -> Option<&'static str> {
+    pub fn field(&self) -> Option<&str> {
         match self {
             Self::Body(bad) => bad.field(),
             Self::Invalid { field, .. } => Some(field),
+            Self::Attachment { field, .. } => Some(field),
             Self::NoRecipient(_) | Self::External(_) => Some("to"),
             Self::Signature(_) => Some("signature"),
             Self::NameLost { .. } => Some("from"),
@@ -166,6 +178,12 @@ impl Refusal {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Full(_) | Self::Limited { .. } | Self::LaneGap { .. } | Self::Store(_))
+    }
+}
+
+impl From<BadAttachment> for Refusal {
+    fn from(bad: BadAttachment) -> Self {
+        Self::Attachment { code: "invalid_field", field: bad.field, why: bad.why }
     }
 }
 

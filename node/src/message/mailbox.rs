@@ -107,6 +107,7 @@ impl Hallway {
             origin: Origin::System,
             target,
             idempotency_key: None,
+            attachments: Vec::new(),
             content_digest,
             lane: None,
             now,

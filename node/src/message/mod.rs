@@ -38,6 +38,7 @@ use crate::agents::{Agent, Agents};
 use crate::clock::SharedClock;
 use crate::tasks::Tasks;
 use accept::Circumstances;
+use amesh_proto::attachment::Attachment;
 use amesh_proto::id::MessageId;
 use amesh_store::{Destination, NewMail, Store};
 use deliver::Deliver;
@@ -119,6 +120,14 @@ struct Inner {
 pub struct Prepared {
     mail: NewMail,
     plan: Plan,
+}
+
+impl Prepared {
+    /// The files that go with it.
+    #[must_use]
+    pub fn attachments(&self) -> &[Attachment] {
+        &self.mail.attachments
+    }
 }
 
 impl Hallway {

@@ -4,6 +4,7 @@
 //! Payloads travel as raw JSON, so that no number token is ever re-formatted (ICL-24).
 
 pub mod agents;
+pub mod attachments;
 pub mod control;
 pub mod error;
 pub mod fields;

@@ -4,6 +4,7 @@
 //! skipped, lengths are capped per kind before a byte of the body is read, enums grow only at the end (DESIGN §3).
 
 pub mod decode;
+pub mod file;
 pub mod hello;
 pub mod join;
 pub mod mail;

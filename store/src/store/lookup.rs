@@ -260,7 +260,9 @@ impl Store {
     /// # Errors
     /// When the store cannot be read at all; what is wrong in it is in the report.
     pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Report, StoreError> {
-        self.read_settled(|read| verify::verify(read, self.shared().bodies(), progress))
+        self.read_settled(|read| {
+            verify::verify(read, (self.shared().bodies(), self.shared().attachments()), progress)
+        })
     }
 
     /// Whether the store is open and found room for new mail the last time it wrote. Cheap: `health` asks per request.
@@ -287,7 +289,10 @@ impl Store {
         Stats { agents, mailbox_messages, outbox_messages, disk_bytes, open }
     }
 
-    fn read<T>(&self, read: impl FnOnce(&dyn Read) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&dyn Read) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         self.noticing(self.shared().read(read))
     }
 

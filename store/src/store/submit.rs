@@ -161,12 +161,12 @@ impl Store {
         self.submit_job(|reply| Job::Backup(file.to_owned(), reply))
     }
 
-    /// Deletes bodies that no message names and that are older than ten minutes. Gives how many.
+    /// Deletes bodies and attached files that nothing names and that are older than ten minutes. Gives how many.
     pub fn sweep(&self) -> Durable<u64> {
         self.submit_job(Job::Sweep)
     }
 
-    fn submit<T>(&self, change: impl FnOnce(Reply<T>) -> Change) -> Durable<T> {
+    pub(super) fn submit<T>(&self, change: impl FnOnce(Reply<T>) -> Change) -> Durable<T> {
         let (reply, answer) = channel();
         let change = change(reply);
         let size = change.size();

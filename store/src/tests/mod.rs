@@ -1,6 +1,7 @@
 //! Tests of the whole store, and the words they are written in.
 
 mod agents;
+mod attachments;
 mod damage;
 mod durable;
 mod links;
@@ -95,6 +96,7 @@ pub(crate) fn local(mail: Mail, sender: AgentNo, agent: AgentNo) -> NewMail {
         origin: Origin::Agent(sender),
         target: Target::Mailbox { agent, trust: Trust::Verified },
         idempotency_key: None,
+        attachments: Vec::new(),
         lane: None,
         now: NOW,
     }

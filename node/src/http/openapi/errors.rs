@@ -124,7 +124,7 @@ pub(super) fn meaning(code: &str) -> &'static str {
 const ANYWHERE: [&str; 5] =
     [code::INVALID_REQUEST, code::FORBIDDEN, MISDIRECTED, code::INTERNAL_ERROR, code::UNAVAILABLE];
 
-const MEANINGS: [(&str, &str); 30] = [
+const MEANINGS: [(&str, &str); 32] = [
     (
         code::INVALID_REQUEST,
         "the request cannot be read: no JSON object, a key twice, no `Host`, too many items.",
@@ -152,6 +152,8 @@ const MEANINGS: [(&str, &str); 30] = [
     (code::PAYLOAD_TOO_LARGE, "the request is over its limit."),
     (MISDIRECTED, "the `Host` header names another machine."),
     (code::EXTERNAL_PROVIDER, "the address belongs to another provider, and this node does not federate."),
+    ("attachment_pending", "the file has not been uploaded and confirmed."),
+    ("attachment_rejected", "the file is a program or a script."),
     (UPGRADE_REQUIRED, "this path is a WebSocket."),
     (code::RATE_LIMITED, "too many requests; `Retry-After` says when to come back."),
     (code::INTERNAL_ERROR, "a fault of the node; its log says why."),

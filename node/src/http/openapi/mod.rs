@@ -155,10 +155,11 @@ const INTRODUCTION: &str = "A node is a complete provider of the Agent Messaging
     not take 405 `method_not_allowed`.\n\n\
     AMP 08 asks for OpenAPI 3.0; this is 3.1, whose schemas are JSON Schema itself.";
 
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     ("registration", "Becoming an agent of this node (AMP 03)."),
     ("agents", "Oneself and the others (AMP 02, AMP 08)."),
     ("messages", "Sending, and what became of it (AMP 05)."),
     ("mailbox", "Mail that waits until it is acknowledged (AMP 05 §Relay Queue)."),
+    ("attachments", "Files that go with messages."),
     ("provider", "The node itself (AMP 08)."),
 ];

@@ -20,6 +20,8 @@ struct Line {
     path: String,
     methods: MethodRouter<Shared>,
     under_bases: bool,
+    /// Under addresses without a version, too.
+    bare: bool,
 }
 
 impl Table {
@@ -27,6 +29,14 @@ impl Table {
     #[must_use]
     pub(crate) fn at(self, path: &str, endpoint: UtoipaMethodRouter<Shared>) -> Self {
         self.add(path, endpoint, true, |_| {})
+    }
+
+    /// An endpoint at `path` under every base, and right below an address without a version (ICL-37).
+    #[must_use]
+    pub(crate) fn everywhere(self, path: &str, endpoint: UtoipaMethodRouter<Shared>) -> Self {
+        let mut table = self.add(path, endpoint, true, |_| {});
+        table.lines.iter_mut().filter(|line| line.path == path).for_each(|line| line.bare = true);
+        table
     }
 
     /// Another spelling of an endpoint that stands elsewhere in the table.
@@ -53,7 +63,8 @@ impl Table {
         let mut router = Router::new();
         for line in self.lines {
             if line.under_bases {
-                for base in bases {
+                let bare = if line.bare { &["", "/api"][..] } else { &[] };
+                for base in bases.iter().chain(bare) {
                     router = router.route(&format!("{base}{}", line.path), line.methods.clone());
                 }
             } else {
@@ -95,7 +106,7 @@ impl Table {
                 }
             }
         }
-        self.lines.push(Line { path: path.to_owned(), methods, under_bases });
+        self.lines.push(Line { path: path.to_owned(), methods, under_bases, bare: false });
         self
     }
 }

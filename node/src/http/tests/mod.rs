@@ -1,5 +1,6 @@
 //! The doors over a store in memory: requests in process, WebSockets and the owner's socket over real ones.
 
+mod attachments;
 mod control;
 mod identity;
 mod input;
@@ -72,8 +73,19 @@ impl Rig {
     }
 
     fn build(config: Config, bound: Option<Bound>) -> Self {
-        let clock = ManualClock::at(UnixMillis::from_secs(1_790_000_000));
         let (store, _disk) = Store::in_memory(amesh_store::Config::default()).unwrap();
+        Self::over(store, tempfile::tempdir().unwrap(), config, bound)
+    }
+
+    /// Doors over a store on disk, where files can be attached.
+    fn on_disk(config: Config) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(&data.path().join("store"), amesh_store::Config::default()).unwrap();
+        Self::over(store, data, config, None)
+    }
+
+    fn over(store: Store, data: tempfile::TempDir, config: Config, bound: Option<Bound>) -> Self {
+        let clock = ManualClock::at(UnixMillis::from_secs(1_790_000_000));
         let naming = Naming::new("default", "aimaestro.local", "alpha").unwrap();
         let directory = Directory::new(naming.clone(), NodeKey::from_seed(&[7; 32]).id());
         let agents = Agents::load(Default::default(), store.clone(), clock.clone(), directory).unwrap();
@@ -81,7 +93,6 @@ impl Rig {
         let message = crate::message::Config { patience_ms: 20_000, ..Default::default() };
         let hallway =
             Hallway::new(message, store.clone(), agents.clone(), clock.clone(), Tasks::new("hallway"));
-        let data = tempfile::tempdir().unwrap();
         let parts = Parts {
             agents,
             hallway,
@@ -102,18 +113,23 @@ impl Rig {
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let (status, headers, bytes) = self.send_raw(request).await;
+        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("not JSON: {bytes:?}"));
+        openapi::must_know(&method, &path, status, &body);
+        Answer { status, headers, body }
+    }
+
+    async fn send_raw(&self, request: Request<Body>) -> (u16, HeaderMap, Vec<u8>) {
         let peer = Peer {
             remote: "127.0.0.1:50000".parse().unwrap(),
             local: "127.0.0.1:23000".parse().unwrap(),
             _place: None,
         };
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.doors.answer(peer, request).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("not JSON: {bytes:?}"));
-        openapi::must_know(&method, &path, parts.status.as_u16(), &body);
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        (parts.status.as_u16(), parts.headers, bytes.to_vec())
     }
 
     async fn ask(&self, method: Method, path: &str, key: Option<&str>, body: Option<Value>) -> Answer {
@@ -159,7 +175,10 @@ fn registration(name: &str, key: &AgentKey) -> Value {
 impl Client {
     /// A signed flat route request.
     fn letter(&self, to: &Self, text: &str) -> Value {
-        let payload = json!({"type": "request", "message": text});
+        self.signed(to, json!({"type": "request", "message": text}))
+    }
+
+    fn signed(&self, to: &Self, payload: Value) -> Value {
         let text = payload.to_string();
         let what = Signable {
             from: &[&self.address],

@@ -30,7 +30,9 @@ async fn every_route_is_in_the_document_and_the_reverse() {
         .split('(')
         .zip(table.split('(').skip(1))
         .filter(|(before, _)| {
-            [".at", ".alias", ".outside", ".alias_outside"].iter().any(|verb| before.ends_with(verb))
+            [".at", ".everywhere", ".alias", ".outside", ".alias_outside"]
+                .iter()
+                .any(|verb| before.ends_with(verb))
         })
         .map(|(_, after)| after.split(',').next().unwrap().trim().trim_matches('"').to_owned())
         .map(|path| path.replace("well_known::PATH", crate::http::well_known::PATH))
@@ -159,7 +161,9 @@ fn operations() -> impl Iterator<Item = &'static Value> {
 /// The operation that serves `path`: literal segments win over variable ones, as in the router.
 fn find(method: &Method, path: &str) -> Option<(&'static str, &'static Value)> {
     let paths = the_document()["paths"].as_object().unwrap();
-    let within = path.strip_prefix("/api/v1").or_else(|| path.strip_prefix("/v1")).unwrap_or(path);
+    let bare = || path.strip_prefix("/api").filter(|rest| rest.starts_with("/attachments/"));
+    let within =
+        path.strip_prefix("/api/v1").or_else(|| path.strip_prefix("/v1")).or_else(bare).unwrap_or(path);
     let method = method.as_str().to_lowercase();
     let mut matching: Vec<_> = paths
         .iter()

@@ -1,6 +1,7 @@
 //! Version 1 of the API (AMP 08), one file per resource. Routed by `http::routes`.
 
 pub(super) mod agents;
+pub(super) mod attachments;
 pub(super) mod count;
 pub(super) mod health;
 pub(super) mod info;

@@ -22,7 +22,8 @@ use std::sync::Arc;
     responses((status = 200, description = "Accepted: delivered, or queued.", body = RouteResponse)),
     extensions(("x-errors" = json!([
         "timestamp_expired", "timestamp_future", "message_expired", "signature_missing", "signature_invalid",
-        "not_found", "key_conflict", "duplicate_message", "external_provider", "queue_full"]))))]
+        "not_found", "key_conflict", "duplicate_message", "external_provider", "queue_full",
+        "attachment_pending", "attachment_rejected"]))))]
 pub(crate) async fn route(
     State(state): State<Shared>,
     caller: Caller<Route>,

@@ -5,6 +5,7 @@ use super::{Circumstances, Draft, Source, invalid};
 use crate::agents::directory::{Directory, Resolution};
 use crate::message::error::Refusal;
 use amesh_proto::address::Address;
+use amesh_proto::attachment::list_in;
 use amesh_proto::limits;
 use amesh_proto::message::Mail;
 use amesh_proto::node_id::NodeId;
@@ -37,9 +38,19 @@ pub(super) fn from_peer(
             why: "the message expired on its way".to_owned(),
         });
     }
+    // Nearly all mail has none, and need not be read for them.
+    let some = mail.payload.windows(MEMBER.len()).any(|bytes| bytes == MEMBER);
+    let attachments = if some { list_in(&mail.payload)? } else { Vec::new() };
     let expires_at = mail.expires_at.min(around.now.plus(around.config.longest_ttl()));
     let mail = Mail { expires_at, ..mail };
-    Ok(Draft { source: Source::Peer(peer), mail, envelope, idempotency_key: None, lane: Some(lane) })
+    Ok(Draft {
+        source: Source::Peer(peer),
+        mail,
+        envelope,
+        idempotency_key: None,
+        lane: Some(lane),
+        attachments,
+    })
 }
 
 /// Whether the spelling that was signed means the mailbox that the frame names.
@@ -49,6 +60,9 @@ fn leads_to(typed: &str, mail: &Mail, directory: &Directory) -> bool {
     is_it(&address)
         || matches!(directory.resolve(&address), Resolution::Local(agent) if agent.address == mail.to)
 }
+
+/// One who spells it otherwise sends a message without files.
+const MEMBER: &[u8] = b"\"attachments\"";
 
 /// What another node accepted within the limits, and its envelope.
 const CARRIED_BYTES: usize = limits::TOTAL_BYTES + 64 * 1024;

@@ -53,7 +53,8 @@ fn with_payload(payload: &str) -> String {
 
 fn refused(body: &str) -> (&'static str, Option<&'static str>) {
     let refusal = accepted(body).expect_err(body);
-    (refusal.code(), refusal.field())
+    let field = refusal.field().map(|field| &*Box::leak(field.to_owned().into_boxed_str()));
+    (refusal.code(), field)
 }
 
 #[test]

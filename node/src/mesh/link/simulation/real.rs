@@ -248,7 +248,16 @@ fn new_mail(
         expires_at: at(letter.expires_at),
         receipt: false,
     };
-    NewMail { mail, origin, target, idempotency_key: None, content_digest: digest, lane, now: at(now) }
+    NewMail {
+        mail,
+        origin,
+        target,
+        idempotency_key: None,
+        content_digest: digest,
+        attachments: Vec::new(),
+        lane,
+        now: at(now),
+    }
 }
 
 fn config() -> Config {

@@ -34,6 +34,10 @@ pub struct Letter {
     pub text: String,
     /// The priority.
     pub priority: &'static str,
+    /// `payload.type`.
+    pub kind: &'static str,
+    /// Whether to tell its sender what becomes of it.
+    pub receipt: bool,
     /// A client's own id, for retries.
     pub id: Option<String>,
 }
@@ -57,13 +61,27 @@ impl Letter {
     /// A plain letter.
     #[must_use]
     pub fn new(to: &str, subject: &str, text: &str) -> Self {
-        Self { to: to.into(), subject: subject.into(), text: text.into(), priority: "normal", id: None }
+        Self {
+            to: to.into(),
+            subject: subject.into(),
+            text: text.into(),
+            priority: "normal",
+            kind: "notification",
+            receipt: false,
+            id: None,
+        }
+    }
+
+    /// A question that wants an answer, and receipts for itself.
+    #[must_use]
+    pub fn request(to: &str, subject: &str) -> Self {
+        Self { kind: "request", receipt: true, ..Self::new(to, subject, "an answer, please") }
     }
 
     /// What its sender signs and sends along.
     fn payload(&self) -> Value {
         // The keys are in sorted order: the emitted form of A-1.
-        json!({"message": self.text, "type": "notification"})
+        json!({"message": self.text, "type": self.kind})
     }
 }
 
@@ -120,6 +138,9 @@ impl TestAgent {
             "payload": payload, "signature": signature});
         if let Some(id) = &letter.id {
             body["id"] = json!(id);
+        }
+        if letter.receipt {
+            body["options"] = json!({"receipt": true});
         }
         body
     }

@@ -17,25 +17,39 @@ pub fn amesh() -> Result<PathBuf> {
     FOUND.get_or_init(|| find().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
 }
 
+/// A program of the examples' crate, built if it is not there.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn example(name: &str) -> Result<PathBuf> {
+    let profile_dir = profile_dir()?;
+    build(&profile_dir, "amesh-examples", name)?;
+    Ok(profile_dir.join(name))
+}
+
 fn find() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os(GIVEN) {
         return Ok(named.into());
     }
-    let test = std::env::current_exe().context("where this test lies")?;
-    // target/<profile>/deps/<test>, or target/<profile>/<program>
-    let beside = test.ancestors().skip(1).find(|dir| !dir.ends_with("deps") && !dir.ends_with("examples"));
-    let profile_dir = beside.context("the target directory")?.to_owned();
+    let profile_dir = profile_dir()?;
     let binary = profile_dir.join("amesh");
-    build(&profile_dir)?;
+    build(&profile_dir, "amesh", "amesh")?;
     ensure!(binary.exists(), "{} is missing; build it with `cargo build -p amesh`", binary.display());
     Ok(binary)
 }
 
+fn profile_dir() -> Result<PathBuf> {
+    let test = std::env::current_exe().context("where this test lies")?;
+    // target/<profile>/deps/<test>, or target/<profile>/<program>
+    let beside = test.ancestors().skip(1).find(|dir| !dir.ends_with("deps") && !dir.ends_with("examples"));
+    Ok(beside.context("the target directory")?.to_owned())
+}
+
 /// `cargo test` builds the binaries of the tested package only; cargo itself knows best whether ours is fresh.
-fn build(profile_dir: &Path) -> Result<()> {
+fn build(profile_dir: &Path, package: &str, program: &str) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "-p", "amesh", "--bin", "amesh"]);
+    command.args(["build", "--quiet", "-p", package, "--bin", program]);
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     if profile_dir.ends_with("release") {
         command.arg("--release");
@@ -44,6 +58,6 @@ fn build(profile_dir: &Path) -> Result<()> {
         command.env("CARGO_TARGET_DIR", target);
     }
     let status = command.status().context("starting cargo")?;
-    ensure!(status.success(), "cargo build -p amesh failed");
+    ensure!(status.success(), "cargo build -p {package} failed");
     Ok(())
 }

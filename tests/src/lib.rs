@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod bench;
 pub mod binary;
+pub mod example;
 pub mod example_config;
 pub mod http;
 pub mod lab;

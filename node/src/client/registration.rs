@@ -91,7 +91,7 @@ impl Registration {
     /// # Errors
     /// When one cannot be read.
     pub fn all(home: &AgentHome) -> Result<Vec<Self>, RegistrationError> {
-        let Ok(entries) = std::fs::read_dir(home.registrations()) else { return Ok(Vec::new()) };
+        let entries = std::fs::read_dir(home.registrations()).into_iter().flatten();
         let mut all = Vec::new();
         for path in entries.flatten().map(|entry| entry.path()) {
             let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));

@@ -9,7 +9,7 @@ use crate::group::Group;
 use crate::mail::{AgentNo, MessageState};
 use crate::own_roster::{self, Face, KeyChange};
 use crate::trees::Tree;
-use crate::{api_keys, history, mailbox};
+use crate::{api_keys, history, mailbox, walk};
 use amesh_proto::address::Address;
 use amesh_proto::key::KeyAlgorithm;
 use amesh_proto::time::UnixMillis;
@@ -292,19 +292,7 @@ pub(crate) fn by_address(read: &dyn Read, address: &Address) -> Result<Option<Ag
 }
 
 pub(crate) fn all(read: &dyn Read) -> Result<Vec<AgentRecord>, StoreError> {
-    let mut records = Vec::new();
-    let mut damage = None;
-    read.scan(Tree::Agents, &Range::ALL, &mut |_, value| match codec::decode(value) {
-        Ok(record) => {
-            records.push(record);
-            ControlFlow::Continue(())
-        }
-        Err(error) => {
-            damage = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    damage.map_or(Ok(records), Err)
+    walk::all(read, Tree::Agents, &Range::ALL, |_, value| codec::decode(value))
 }
 
 /// Calls for every agent's number; at open.

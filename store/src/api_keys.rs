@@ -6,9 +6,9 @@ use crate::error::StoreError;
 use crate::group::Group;
 use crate::mail::AgentNo;
 use crate::trees::Tree;
+use crate::walk;
 use amesh_proto::time::UnixMillis;
 use serde::{Deserialize, Serialize};
-use std::ops::ControlFlow;
 
 /// Hash of an API key; the key itself is never stored (KEY-2).
 pub type KeyHash = [u8; 32];
@@ -85,18 +85,9 @@ fn of_agent(read: &dyn Read, agent: AgentNo) -> Result<Vec<(Vec<u8>, ApiKey)>, S
 /// A walk over all keys: they are few, and change rarely.
 fn select(read: &dyn Read, wanted: &dyn Fn(&ApiKey) -> bool) -> Result<Vec<(Vec<u8>, ApiKey)>, StoreError> {
     let mut keys = Vec::new();
-    let mut damage = None;
-    read.scan(Tree::ApiKeys, &Range::ALL, &mut |hash, value| match codec::decode(value) {
-        Ok(key) => {
-            if wanted(&key) {
-                keys.push((hash.to_vec(), key));
-            }
-            ControlFlow::Continue(())
-        }
-        Err(error) => {
-            damage = Some(error);
-            ControlFlow::Break(())
-        }
+    walk::each(read, Tree::ApiKeys, &Range::ALL, |hash, value| {
+        keys.extend(Some((hash.to_vec(), codec::decode(value)?)).filter(|(_, key)| wanted(key)));
+        Ok(())
     })?;
-    damage.map_or(Ok(keys), Err)
+    Ok(keys)
 }

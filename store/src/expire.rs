@@ -8,10 +8,10 @@ use crate::error::StoreError;
 use crate::meta::Counters;
 use crate::trees::Tree;
 use crate::txn::Txn;
+use crate::walk;
 use amesh_proto::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 
 /// What ends. The numbers are on disk: never reorder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,20 +109,7 @@ type DueRecord = (Vec<u8>, Kind, Vec<Vec<u8>>);
 /// The first records due by `now`, at most [`RECORDS_PER_ROUND`].
 pub(crate) fn due_records(read: &dyn Read, now: UnixMillis) -> Result<Vec<DueRecord>, StoreError> {
     let range = Range { from: Vec::new(), to: Some(now.0.saturating_add(1).to_be_bytes().to_vec()) };
-    let mut records = Vec::new();
-    let mut damage = None;
-    read.scan(Tree::Expire, &range, &mut |key, value| {
-        match read_record(key, value) {
-            Ok(record) => records.push(record),
-            Err(error) => damage = Some(error),
-        }
-        if damage.is_some() || records.len() >= RECORDS_PER_ROUND {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    })?;
-    damage.map_or(Ok(records), Err)
+    walk::first(read, Tree::Expire, &range, RECORDS_PER_ROUND, read_record)
 }
 
 fn read_record(key: &[u8], value: &[u8]) -> Result<DueRecord, StoreError> {

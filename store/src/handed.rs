@@ -2,7 +2,7 @@
 //! against the cap (RLY-2). One mark per mailbox, because mail is handed out in order; messages taken out of order are
 //! marked one by one until the mark passes them. Used by `mailbox`; written by the group, once per mailbox.
 
-use crate::codec::{self, Value, damaged};
+use crate::codec::{self, Value};
 use crate::engine::{Range, Read};
 use crate::error::StoreError;
 use crate::key::{first_number, last_number, with_number};
@@ -10,6 +10,7 @@ use crate::mail::{AgentNo, Seq};
 use crate::tally::BoxCount;
 use crate::trees::Tree;
 use crate::txn::Txn;
+use crate::walk;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
@@ -34,22 +35,15 @@ impl HandedOut {
 pub(crate) fn of(read: &dyn Read, agent: AgentNo) -> Result<HandedOut, StoreError> {
     let mut handed = HandedOut::default();
     let prefix = agent.0.to_be_bytes();
-    let mut damage = None;
-    read.scan(Tree::Boxes, &Range::prefix(&prefix), &mut |key, value| {
-        let read = if key.len() == prefix.len() {
-            codec::decode(value).map(|count| handed.count = count)
+    walk::each(read, Tree::Boxes, &Range::prefix(&prefix), |key, value| {
+        if key.len() == prefix.len() {
+            handed.count = codec::decode(value)?;
         } else {
-            last_number(Tree::Boxes, key).map(|seq| handed.beyond.extend([seq]))
-        };
-        match read {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                damage = Some(error);
-                ControlFlow::Break(())
-            }
+            handed.beyond.extend([last_number(Tree::Boxes, key)?]);
         }
+        Ok(())
     })?;
-    damage.map_or(Ok(handed), Err)
+    Ok(handed)
 }
 
 /// Whether one message was; `count` is the mailbox's.
@@ -133,23 +127,12 @@ pub(crate) fn write(txn: &mut Txn<'_>, agent: AgentNo, count: BoxCount) -> Resul
 
 /// Calls for every mailbox with mail; for the counts at open.
 pub(crate) fn each(read: &dyn Read, visit: &mut dyn FnMut(AgentNo, BoxCount)) -> Result<(), StoreError> {
-    let mut damage = None;
-    read.scan(Tree::Boxes, &Range::ALL, &mut |key, value| {
-        if key.len() != size_of::<u64>() {
-            return ControlFlow::Continue(());
+    walk::each(read, Tree::Boxes, &Range::ALL, |key, value| {
+        if key.len() == size_of::<u64>() {
+            visit(AgentNo(first_number(Tree::Boxes, key)?), codec::decode(value)?);
         }
-        match (first_number(Tree::Boxes, key), codec::decode(value)) {
-            (Ok(agent), Ok(count)) => {
-                visit(AgentNo(agent), count);
-                ControlFlow::Continue(())
-            }
-            _ => {
-                damage = Some(damaged(Tree::Boxes));
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    damage.map_or(Ok(()), Err)
+        Ok(())
+    })
 }
 
 fn count(n: usize) -> u32 {

@@ -13,12 +13,12 @@ use crate::group::Group;
 use crate::key::{join, short_hash};
 use crate::mail::{AgentNo, CommitOutcome, CommitReceipt, MessageState, Place, Seq};
 use crate::trees::Tree;
+use crate::walk;
 use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
 use amesh_proto::message::Mail;
 use amesh_proto::time::UnixMillis;
 use serde::{Deserialize, Serialize};
-use std::ops::ControlFlow;
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -211,22 +211,10 @@ pub(crate) fn sent_by(
 
 /// Every message of an id: nearly always none or one.
 fn of_id(read: &dyn Read, id: &MessageId) -> Result<Vec<(Parties, Entry)>, StoreError> {
-    let mut found = Vec::new();
-    let mut damage = None;
-    read.scan(Tree::History, &Range::prefix(&id_part(id)), &mut |key, value| match (
-        key.last_chunk(),
-        codec::decode(value),
-    ) {
-        (Some(parties), Ok(entry)) => {
-            found.push((*parties, entry));
-            ControlFlow::Continue(())
-        }
-        _ => {
-            damage = Some(codec::damaged(Tree::History));
-            ControlFlow::Break(())
-        }
-    })?;
-    damage.map_or(Ok(found), Err)
+    walk::all(read, Tree::History, &Range::prefix(&id_part(id)), |key, value| {
+        let parties = key.last_chunk().ok_or_else(|| codec::damaged(Tree::History))?;
+        Ok((*parties, codec::decode(value)?))
+    })
 }
 
 impl Entry {

@@ -50,6 +50,7 @@ mod tickets;
 mod trees;
 mod txn;
 mod verify;
+mod walk;
 
 pub use agents::{
     AgentChange, AgentRecord, Delivery, Deregistered, NewAgent, NewKey, RegisterOutcome, RenameOutcome,

@@ -10,7 +10,7 @@ use crate::group::Group;
 use crate::key::{last_number, with_number};
 use crate::mail::{AgentNo, MailboxEntry, Seq};
 use crate::trees::Tree;
-use crate::{handed, history};
+use crate::{handed, history, walk};
 use amesh_proto::id::MessageId;
 use amesh_proto::time::UnixMillis;
 use amesh_proto::trust::Trust;
@@ -155,23 +155,12 @@ pub(crate) fn pending(
         return Ok(Vec::new());
     }
     let handed = handed::of(read, agent)?;
-    let mut entries = Vec::new();
-    let mut damage = None;
-    read.scan(Tree::Mailbox, &range, &mut |key, value| {
-        match entry_of(key, value, blobs) {
-            Ok(entry) => entries.push(entry),
-            Err(error) => damage = Some(error),
-        }
-        if damage.is_some() || entries.len() >= limit {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    })?;
+    let mut entries =
+        walk::first(read, Tree::Mailbox, &range, limit, |key, value| entry_of(key, value, blobs))?;
     for entry in &mut entries {
         entry.handed_out = handed.contains(entry.seq);
     }
-    damage.map_or(Ok(entries), Err)
+    Ok(entries)
 }
 
 /// How many messages there are with `after < seq <= until`; of expired ones only those that outlive `living_at`.

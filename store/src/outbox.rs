@@ -12,13 +12,12 @@ use crate::key::{join, last_number, short_hash, with_number};
 use crate::mail::{AgentNo, Destination, LaneKey, MessageState, OutboxEntry, Seq, Settlement};
 use crate::tally::{LaneAfter, LaneId, Queue, Tally, Waiting};
 use crate::trees::Tree;
-use crate::{history, notice};
+use crate::{history, notice, walk};
 use amesh_proto::id::MessageId;
 use amesh_proto::message::Mail;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
 use serde::{Deserialize, Serialize};
-use std::ops::ControlFlow;
 use std::path::Path;
 
 /// What stands before a message's body.
@@ -185,20 +184,7 @@ pub(crate) fn entries(
     if limit == 0 || after >= until {
         return Ok(Vec::new());
     }
-    let mut entries = Vec::new();
-    let mut damage = None;
-    read.scan(Tree::Outbox, &range, &mut |key, value| {
-        match entry_of(key, value, blobs) {
-            Ok(entry) => entries.push(entry),
-            Err(error) => damage = Some(error),
-        }
-        if damage.is_some() || entries.len() >= limit {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    })?;
-    damage.map_or(Ok(entries), Err)
+    walk::first(read, Tree::Outbox, &range, limit, |key, value| entry_of(key, value, blobs))
 }
 
 /// Adds the lanes' floors. One that rose since the entries were read never passes an entry's own number.
@@ -238,40 +224,21 @@ pub(crate) fn entry_of(
 /// Counts every message and finds every lane; at open.
 pub(crate) fn count(read: &dyn Read, tally: &mut Tally) -> Result<(), StoreError> {
     each_head(read, &mut |destination, seq, head| tally.add_waiting(destination, head.waiting(seq)))?;
-    let mut damage = None;
-    read.scan(Tree::LanesOut, &Range::ALL, &mut |key, value| match (
-        codec::decode::<LastNumber>(value),
-        key.split_last_chunk(),
-    ) {
-        (Ok(last), Some((destination, lane))) => {
-            tally.remember_last(destination, lane, last.0);
-            ControlFlow::Continue(())
-        }
-        _ => {
-            damage = Some(damaged(Tree::LanesOut));
-            ControlFlow::Break(())
-        }
-    })?;
-    damage.map_or(Ok(()), Err)
+    walk::each(read, Tree::LanesOut, &Range::ALL, |key, value| {
+        let (destination, lane) = key.split_last_chunk().ok_or_else(|| damaged(Tree::LanesOut))?;
+        tally.remember_last(destination, lane, codec::decode::<LastNumber>(value)?.0);
+        Ok(())
+    })
 }
 
 /// Calls for every message with its destination's key.
 pub(crate) fn each_head(read: &dyn Read, visit: &mut dyn FnMut(&[u8], Seq, &Head)) -> Result<(), StoreError> {
-    let mut damage = None;
-    read.scan(Tree::Outbox, &Range::ALL, &mut |key, value| match (
-        key.split_last_chunk(),
-        codec::decode_prefix::<Head>(value),
-    ) {
-        (Some((destination, seq)), Ok((head, _))) => {
-            visit(destination, Seq(u64::from_be_bytes(*seq)), &head);
-            ControlFlow::Continue(())
-        }
-        _ => {
-            damage = Some(damaged(Tree::Outbox));
-            ControlFlow::Break(())
-        }
-    })?;
-    damage.map_or(Ok(()), Err)
+    walk::each(read, Tree::Outbox, &Range::ALL, |key, value| {
+        let (destination, seq) = key.split_last_chunk().ok_or_else(|| damaged(Tree::Outbox))?;
+        let (head, _) = codec::decode_prefix::<Head>(value)?;
+        visit(destination, Seq(u64::from_be_bytes(*seq)), &head);
+        Ok(())
+    })
 }
 
 pub(crate) fn expired() -> MessageState {

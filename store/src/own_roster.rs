@@ -7,12 +7,12 @@ use crate::error::StoreError;
 use crate::expire::Kind;
 use crate::group::Group;
 use crate::trees::Tree;
+use crate::walk;
 use amesh_proto::address::Address;
 use amesh_proto::key::KeyAlgorithm;
 use amesh_proto::roster::{HomeStatement, RETENTION_DAYS, RetiredKey, RosterEntry};
 use amesh_proto::time::UnixMillis;
 use serde::{Deserialize, Serialize};
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,19 +137,7 @@ pub(crate) fn expire(group: &mut Group<'_>, key: &[u8], now: UnixMillis) -> Resu
 }
 
 pub(crate) fn all(read: &dyn Read) -> Result<Vec<RosterEntry>, StoreError> {
-    let mut entries = Vec::new();
-    let mut damage = None;
-    read.scan(Tree::OwnRoster, &Range::ALL, &mut |_, value| match codec::decode::<EntryValue>(value) {
-        Ok(entry) => {
-            entries.push(entry.0);
-            ControlFlow::Continue(())
-        }
-        Err(error) => {
-            damage = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    damage.map_or(Ok(entries), Err)
+    walk::all(read, Tree::OwnRoster, &Range::ALL, |_, value| Ok(codec::decode::<EntryValue>(value)?.0))
 }
 
 fn entry(read: &dyn Read, address: &Address) -> Result<Option<RosterEntry>, StoreError> {

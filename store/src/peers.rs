@@ -5,11 +5,11 @@ use crate::engine::{Range, Read};
 use crate::error::StoreError;
 use crate::group::Group;
 use crate::trees::Tree;
+use crate::walk;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use std::ops::ControlFlow;
 
 /// What is remembered of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,17 +42,5 @@ pub(crate) fn remove(group: &mut Group<'_>, node: &NodeId) {
 }
 
 pub(crate) fn all(read: &dyn Read) -> Result<Vec<PeerRecord>, StoreError> {
-    let mut peers = Vec::new();
-    let mut damage = None;
-    read.scan(Tree::Peers, &Range::ALL, &mut |_, value| match codec::decode(value) {
-        Ok(peer) => {
-            peers.push(peer);
-            ControlFlow::Continue(())
-        }
-        Err(error) => {
-            damage = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    damage.map_or(Ok(peers), Err)
+    walk::all(read, Tree::Peers, &Range::ALL, |_, value| codec::decode(value))
 }

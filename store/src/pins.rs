@@ -6,8 +6,8 @@ use crate::engine::{Range, Read};
 use crate::error::StoreError;
 use crate::group::Group;
 use crate::trees::Tree;
+use crate::walk;
 use serde::{Deserialize, Serialize};
-use std::ops::ControlFlow;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PinValue(pub(crate) String);
@@ -28,21 +28,7 @@ pub(crate) fn set(group: &mut Group<'_>, name: &str, value: Option<String>) -> R
 
 /// Every pin whose name begins with `prefix`, by name.
 pub(crate) fn with_prefix(read: &dyn Read, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
-    let mut pins = Vec::new();
-    let mut damage = None;
-    read.scan(
-        Tree::Pins,
-        &Range::prefix(prefix.as_bytes()),
-        &mut |key, value| match codec::decode::<PinValue>(value) {
-            Ok(value) => {
-                pins.push((String::from_utf8_lossy(key).into_owned(), value.0));
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                damage = Some(error);
-                ControlFlow::Break(())
-            }
-        },
-    )?;
-    damage.map_or(Ok(pins), Err)
+    walk::all(read, Tree::Pins, &Range::prefix(prefix.as_bytes()), |key, value| {
+        Ok((String::from_utf8_lossy(key).into_owned(), codec::decode::<PinValue>(value)?.0))
+    })
 }

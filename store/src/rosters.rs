@@ -7,6 +7,7 @@ use crate::error::StoreError;
 use crate::group::Group;
 use crate::key::join;
 use crate::trees::Tree;
+use crate::walk;
 use amesh_proto::address::Address;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::roster::{RosterEntry, RosterHead};
@@ -104,15 +105,8 @@ pub(crate) fn check(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
 /// A head's key sorts before its entries'.
 fn collect(read: &dyn Read, range: &Range) -> Result<Vec<StoredRoster>, StoreError> {
     let mut rosters: Vec<StoredRoster> = Vec::new();
-    let mut damage = None;
-    read.scan(Tree::Rosters, range, &mut |key, value| match read_pair(&mut rosters, key, value) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => {
-            damage = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    damage.map_or(Ok(rosters), Err)
+    walk::each(read, Tree::Rosters, range, |key, value| read_pair(&mut rosters, key, value))?;
+    Ok(rosters)
 }
 
 fn read_pair(rosters: &mut Vec<StoredRoster>, key: &[u8], value: &[u8]) -> Result<(), StoreError> {

@@ -140,6 +140,8 @@ pub struct AgentChange {
 /// A new key for an agent (KEY-5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewKey {
+    /// The key it replaces, SPKI DER: the one whose holder proved to be that.
+    pub replaces: Vec<u8>,
     /// Its kind.
     pub key_algorithm: KeyAlgorithm,
     /// SPKI DER.
@@ -247,15 +249,18 @@ pub(crate) fn rotate_key(
     agent: AgentNo,
     key: NewKey,
     now: UnixMillis,
-) -> Result<AgentRecord, StoreError> {
+) -> Result<Option<Box<AgentRecord>>, StoreError> {
     let mut record = require(&group.txn, agent)?;
+    if record.public_key_der != key.replaces {
+        return Ok(None);
+    }
     record.key_algorithm = key.key_algorithm;
     record.public_key_der = key.public_key_der;
     record.changed_at = now;
     put(group, &record)?;
     let change = if key.old_is_compromised { KeyChange::Compromised } else { KeyChange::Rotated };
     own_roster::show(group, &face_of(&record), change, now)?;
-    Ok(record)
+    Ok(Some(Box::new(record)))
 }
 
 /// Everything of the agent goes but its tombstone and the mail it sent that still waits (REG-25).

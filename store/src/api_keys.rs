@@ -44,6 +44,32 @@ pub(crate) fn add(
     Ok(())
 }
 
+/// Gives the agent a new key in the place of the one it uses, `old`; the others end at `until` (KEY-3). A key that was
+/// replaced before cannot replace its successor. Says whether it was done.
+pub(crate) fn rotate(
+    group: &mut Group<'_>,
+    agent: AgentNo,
+    old: &KeyHash,
+    new: KeyHash,
+    until: UnixMillis,
+) -> Result<bool, StoreError> {
+    let Some(bytes) = group.txn.get(Tree::ApiKeys, old)? else { return Ok(false) };
+    let known: ApiKey = codec::decode(&bytes)?;
+    if known.agent != agent || known.valid_until.is_some() {
+        return Ok(false);
+    }
+    add(group, agent, new, Some(until))?;
+    let mut ending = of_agent(&group.txn, agent)?;
+    ending.retain(|(_, key)| key.valid_until.is_some());
+    // Newest last: what is too many goes, oldest first, so that rotating all day fills nothing.
+    ending.sort_by_key(|(_, key)| key.valid_until);
+    let too_many = ending.len().saturating_sub(ENDING_KEYS);
+    for (hash, _) in ending.drain(..too_many) {
+        group.txn.remove(Tree::ApiKeys, hash);
+    }
+    Ok(true)
+}
+
 /// Ends every key of an agent at once (KEY-4). Returns how many.
 pub(crate) fn revoke_all(group: &mut Group<'_>, agent: AgentNo) -> Result<u32, StoreError> {
     let keys = of_agent(&group.txn, agent)?;
@@ -81,6 +107,9 @@ pub(crate) fn agent_of(
 fn of_agent(read: &dyn Read, agent: AgentNo) -> Result<Vec<(Vec<u8>, ApiKey)>, StoreError> {
     select(read, &|key| key.agent == agent)
 }
+
+/// Replaced keys that one agent may still use.
+const ENDING_KEYS: usize = 8;
 
 /// A walk over all keys: they are few, and change rarely.
 fn select(read: &dyn Read, wanted: &dyn Fn(&ApiKey) -> bool) -> Result<Vec<(Vec<u8>, ApiKey)>, StoreError> {

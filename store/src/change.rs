@@ -99,11 +99,12 @@ pub(crate) enum Change {
     RememberTime(UnixMillis, Expired, Reply<Expired>),
     Register(Box<NewAgent>, Reply<RegisterOutcome>),
     UpdateAgent(AgentNo, Box<AgentChange>, UnixMillis, Reply<AgentRecord>),
-    RotateKey(AgentNo, Box<NewKey>, UnixMillis, Reply<AgentRecord>),
+    RotateKey(AgentNo, Box<NewKey>, UnixMillis, Reply<Option<Box<AgentRecord>>>),
     RenameAgent(AgentNo, Box<(Address, String)>, UnixMillis, Reply<RenameOutcome>),
     SetHome(AgentNo, Box<HomeStatement>, Reply<()>),
     Deregister(AgentNo, UnixMillis, Reply<Deregistered>),
     AddApiKey(AgentNo, KeyHash, Option<UnixMillis>, Reply<()>),
+    RotateApiKey(AgentNo, Box<(KeyHash, KeyHash)>, UnixMillis, Reply<bool>),
     RevokeApiKeys(AgentNo, Reply<u32>),
     PutRoster(Box<RosterHead>, RosterDelta, Reply<()>),
     DropRoster(NodeId, Reply<()>),
@@ -194,6 +195,10 @@ impl Change {
                     api_keys::add(group, agent, hash, others_until)
                 }),
             ),
+            Self::RotateApiKey(agent, keys, until, reply) => {
+                let (old, new) = *keys;
+                answer(reply, group.apply(|group| api_keys::rotate(group, agent, &old, new, until)))
+            }
             Self::RevokeApiKeys(agent, reply) => {
                 answer(reply, group.apply(|group| api_keys::revoke_all(group, agent)))
             }
@@ -244,7 +249,9 @@ impl Change {
             Self::Acknowledge(.., reply) => send(reply, Err(error)),
             Self::Expire(.., reply) | Self::RememberTime(.., reply) => send(reply, Err(error)),
             Self::Register(_, reply) => send(reply, Err(error)),
-            Self::UpdateAgent(.., reply) | Self::RotateKey(.., reply) => send(reply, Err(error)),
+            Self::UpdateAgent(.., reply) => send(reply, Err(error)),
+            Self::RotateKey(.., reply) => send(reply, Err(error)),
+            Self::RotateApiKey(.., reply) => send(reply, Err(error)),
             Self::RenameAgent(.., reply) => send(reply, Err(error)),
             Self::Deregister(.., reply) => send(reply, Err(error)),
             Self::RevokeApiKeys(_, reply) => send(reply, Err(error)),

@@ -140,7 +140,7 @@ pub(crate) fn all(read: &dyn Read) -> Result<Vec<RosterEntry>, StoreError> {
     walk::all(read, Tree::OwnRoster, &Range::ALL, |_, value| Ok(codec::decode::<EntryValue>(value)?.0))
 }
 
-fn entry(read: &dyn Read, address: &Address) -> Result<Option<RosterEntry>, StoreError> {
+pub(crate) fn entry(read: &dyn Read, address: &Address) -> Result<Option<RosterEntry>, StoreError> {
     match read.get(Tree::OwnRoster, address.as_str().as_bytes())? {
         Some(bytes) => Ok(Some(codec::decode::<EntryValue>(&bytes)?.0)),
         None => Ok(None),

@@ -16,6 +16,23 @@ pub enum AuthError {
     Unavailable,
 }
 
+/// A key that was not replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum RotateError {
+    /// A field is missing or not valid.
+    #[error("{0}")]
+    Body(#[from] BadBody),
+    /// KEY-6.
+    #[error("the proof is not a signature of the new public key by the registered one; nothing was changed")]
+    Proof,
+    /// The API key that came along is not the agent's present one.
+    #[error("this API key was replaced already; use the one that took its place")]
+    Replaced,
+    /// The store failed; nothing was changed.
+    #[error("the key could not be stored: {0}")]
+    Store(#[from] StoreError),
+}
+
 /// A registration that was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum RegisterError {

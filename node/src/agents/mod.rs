@@ -5,6 +5,7 @@ mod agent;
 pub mod api_key;
 pub mod directory;
 mod error;
+mod keys;
 pub mod presence;
 mod registration;
 mod rename;
@@ -13,11 +14,13 @@ mod suggest;
 pub(crate) mod tests;
 
 pub use agent::Agent;
-pub use error::{AuthError, RegisterError};
+pub use error::{AuthError, RegisterError, RotateError};
+pub use keys::NewApiKey;
 pub use registration::{Registered, Registrant, SYSTEM_NAME};
 pub use rename::Renamed;
 
 use crate::clock::SharedClock;
+use amesh_proto::address::Address;
 use amesh_proto::api::agents::AgentPatch;
 use amesh_proto::time::UnixMillis;
 use amesh_store::{AgentChange, Store, StoreError};
@@ -58,6 +61,8 @@ struct Inner {
     clock: SharedClock,
     directory: Directory,
     presence: Presence,
+    /// Held while an agent changes, so that what is in memory follows what is on disk in the same order.
+    changing: tokio::sync::Mutex<()>,
     /// Keys that were asked for lately, and when. Emptied whenever an agent or a key changes.
     keys: RwLock<HashMap<KeyHash, (Arc<Agent>, Duration)>>,
 }
@@ -73,6 +78,9 @@ impl Agents {
         clock: SharedClock,
         directory: Directory,
     ) -> Result<Self, StoreError> {
+        for face in store.own_roster()?.entries {
+            directory.put_own(face);
+        }
         for record in store.all_agents()? {
             let address = record.address.clone();
             match Agent::from_record(record) {
@@ -84,7 +92,8 @@ impl Agents {
             }
         }
         let keys = RwLock::default();
-        let inner = Inner { config, store, clock, directory, presence: Presence::default(), keys };
+        let (presence, changing) = (Presence::default(), tokio::sync::Mutex::default());
+        let inner = Inner { config, store, clock, directory, presence, changing, keys };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -128,6 +137,7 @@ impl Agents {
             delivery,
             metadata: patch.metadata.map(|members| serde_json::Value::Object(members).to_string()),
         };
+        let _one_at_a_time = self.inner.changing.lock().await;
         let record = self.inner.store.update_agent(agent.no, change, self.now()).await?;
         let Ok(changed) = Agent::from_record(record) else { return Err(StoreError::NoSuchAgent.into()) };
         self.put(changed.clone());
@@ -139,9 +149,11 @@ impl Agents {
     /// # Errors
     /// When the store fails; the agent is then still registered.
     pub async fn deregister(&self, agent: &Agent) -> Result<UnixMillis, StoreError> {
+        let _one_at_a_time = self.inner.changing.lock().await;
         let now = self.now();
         self.inner.store.deregister_agent(agent.no, now).await?;
         self.inner.directory.remove_local(&agent.address);
+        self.show(&agent.address);
         self.inner.presence.forget(agent.no);
         self.forget_keys();
         Ok(now)
@@ -154,8 +166,18 @@ impl Agents {
     }
 
     fn put(&self, agent: Arc<Agent>) {
+        self.show(&agent.address);
         self.inner.directory.put_local(agent);
         self.forget_keys();
+    }
+
+    /// Lets the directory know what this node's roster says of `address` now.
+    fn show(&self, address: &Address) {
+        match self.inner.store.own_face(address) {
+            Ok(Some(face)) => self.inner.directory.put_own(face),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%address, %error, "the node's own roster cannot be read"),
+        }
     }
 
     fn cached(&self, hash: &KeyHash) -> Option<Arc<Agent>> {

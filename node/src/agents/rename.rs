@@ -54,6 +54,7 @@ impl Agents {
         if let Some(holder) = directory.listed_elsewhere(&wanted) {
             return Err(taken(Some(holder.host)));
         }
+        let _one_at_a_time = self.inner.changing.lock().await;
         let renaming = self.inner.store.rename_agent(agent.no, wanted.clone(), name.to_owned(), self.now());
         match renaming.await? {
             RenameOutcome::Renamed(record) => {
@@ -61,6 +62,7 @@ impl Agents {
                     return Err(StoreError::NoSuchAgent.into());
                 };
                 directory.remove_local(&agent.address);
+                self.show(&agent.address);
                 self.put(renamed.clone());
                 Ok(Renamed { agent: renamed, was: agent.address.to_string() })
             }

@@ -3,6 +3,7 @@
 //! Extractors run before the body is read, so that a stranger's body costs nothing; the rate is judged here too,
 //! before anything is verified (DESIGN §6).
 
+use crate::agents::api_key::{self, KeyHash};
 use crate::agents::{Agent, AuthError};
 use crate::http::error::Problem;
 use crate::http::limit::{Class, Standing};
@@ -90,6 +91,19 @@ impl<C: Counted> FromRequestParts<Shared> for Caller<C> {
             false => None,
         };
         Ok(Self { agent, standing, counted: PhantomData })
+    }
+}
+
+/// The hash of the API key that the request came with, for the one handler that replaces just that key.
+#[derive(Debug)]
+pub(crate) struct Presented(pub(crate) KeyHash);
+
+impl FromRequestParts<Shared> for Presented {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Problem> {
+        let key = bearer(&parts.headers)?.and_then(api_key::hash);
+        key.map(Self).ok_or_else(|| Problem::unauthorized(MISSING))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The only place that gives a refusal its HTTP status and body (API-5, API-6). Every handler ends here when it fails.
 
-use crate::agents::RegisterError;
+use crate::agents::{RegisterError, RotateError};
 use crate::http::limit::Exceeded;
 use crate::message::Refusal;
 use amesh_proto::api::error::{ErrorBody, code};
@@ -145,7 +145,8 @@ impl IntoResponse for Problem {
 /// API-6 and the codes that go beyond it.
 pub(super) fn status_of(code: &str) -> StatusCode {
     match code {
-        code::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
+        // KEY-6: the reference provider's code for a bad proof; SIG-9's word for a bad signature on mail is another.
+        code::UNAUTHORIZED | code::INVALID_SIGNATURE => StatusCode::UNAUTHORIZED,
         code::FORBIDDEN
         | code::TENANT_ACCESS_DENIED
         | code::SIGNATURE_MISSING
@@ -231,6 +232,17 @@ impl From<StoreError> for Problem {
 fn not_now(cause: &dyn std::fmt::Display) -> Problem {
     tracing::error!(%cause, "the store did not take a change");
     Problem::unavailable("the node cannot write at the moment; try again shortly").retry_after(1)
+}
+
+impl From<RotateError> for Problem {
+    fn from(error: RotateError) -> Self {
+        match error {
+            RotateError::Body(bad) => bad.into(),
+            RotateError::Proof => Self::new(code::INVALID_SIGNATURE, error.to_string()).field("proof"),
+            RotateError::Replaced => Self::new(code::FORBIDDEN, error.to_string()),
+            RotateError::Store(cause) => cause.into(),
+        }
+    }
 }
 
 impl From<RegisterError> for Problem {

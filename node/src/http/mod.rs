@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use utoipa_axum::router::UtoipaMethodRouterExt;
 use utoipa_axum::routes;
-use v1::{agents, attachments, count, health, info, messages, pending, register, route, ws};
+use v1::{agents, attachments, count, health, info, keys, messages, pending, register, route, ws};
 
 /// How the agents' API is offered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +115,9 @@ fn endpoints() -> Table {
         .at("/agents/me", routes!(agents::me, agents::update, agents::deregister))
         .at("/agents/resolve/{address}", routes!(agents::resolve))
         .alias("/agents/{address}", routes!(agents::resolve))
+        .at("/auth/rotate-key", routes!(keys::rotate_api_key))
+        .at("/auth/revoke-key", routes!(keys::revoke_api_keys))
+        .at("/auth/rotate-keys", routes!(keys::rotate_keys))
         .at("/health", routes!(health::health))
         .at("/info", routes!(info::info))
         .at("/openapi.json", routes!(openapi::json)) // API-11

@@ -5,5 +5,6 @@ mod discovery;
 mod joining;
 mod leaving;
 mod mailing;
+mod rotation;
 mod strangers;
 mod village;

@@ -6,7 +6,6 @@ use super::deliver::delivery;
 use super::incoming::Method;
 use super::notice::Notice;
 use crate::agents::Agent;
-use crate::agents::directory::{KeyAnswer, Resolution};
 use amesh_proto::api::pending::Delivery;
 use amesh_proto::id::MessageId;
 use amesh_proto::key::PublicKey;
@@ -125,15 +124,6 @@ impl Hallway {
     /// The key under which the entry's signature verified, for recipients who verify again (RLY-10, EXT-3).
     fn sender_key(&self, entry: &MailboxEntry) -> Option<PublicKey> {
         entry.mail.form?;
-        let directory = self.inner.agents.directory();
-        let from = &entry.mail.from;
-        match directory.resolve(from) {
-            Resolution::Local(agent) => Some(agent.key.clone()),
-            Resolution::Remote { node, .. } => match directory.key_for(node, from, entry.mail.accepted_at) {
-                KeyAnswer::Valid(key) => Some(key),
-                _ => None,
-            },
-            Resolution::Unknown => None,
-        }
+        self.inner.agents.directory().key_at(&entry.mail.from, entry.mail.accepted_at)
     }
 }

@@ -22,7 +22,8 @@ pub(super) struct Verified {
 /// Verifies and seals the envelope.
 pub(super) fn verify(draft: Draft, directory: &Directory) -> Result<Verified, Refusal> {
     match draft.source.clone() {
-        Source::Agent(agent) => from_agent(draft, &agent),
+        // A body may take its time, and the sender may have changed its key meanwhile (KEY-7).
+        Source::Agent(agent) => from_agent(draft, &directory.present(&agent)),
         Source::Peer(peer) => from_peer(draft, peer, directory),
     }
 }

@@ -153,4 +153,20 @@ pub struct ResolvedAgent {
     /// The host it lives on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// Keys it had in the last 90 days, newest first: mail accepted before such a key's end is judged by it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired_keys: Vec<OldKey>,
+}
+
+/// A key that an agent has replaced.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OldKey {
+    /// PEM.
+    pub public_key: String,
+    /// Of that key.
+    pub fingerprint: String,
+    /// RFC 3339: when it was replaced.
+    pub until: String,
+    /// Believed no more, whenever the mail was accepted.
+    pub compromised: bool,
 }

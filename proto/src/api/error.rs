@@ -44,6 +44,7 @@ pub mod code {
     pub const DUPLICATE_MESSAGE: &str = "duplicate_message";
     pub const TENANT_ACCESS_DENIED: &str = "tenant_access_denied";
     pub const SIGNATURE_MISSING: &str = "signature_missing";
+    pub const INVALID_SIGNATURE: &str = "invalid_signature";
     pub const SIGNATURE_INVALID: &str = "signature_invalid";
     pub const PAYLOAD_TOO_LARGE: &str = "payload_too_large";
     pub const EXTERNAL_PROVIDER: &str = "external_provider";

@@ -10,6 +10,7 @@ pub mod error;
 pub mod fields;
 pub mod health;
 pub mod info;
+pub mod keys;
 pub mod messages;
 pub mod owner;
 pub mod pending;

@@ -17,6 +17,7 @@ use crate::{api_keys, mailbox, outbox, pins, status};
 use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
 use amesh_proto::node_id::NodeId;
+use amesh_proto::roster::RosterEntry;
 use amesh_proto::time::UnixMillis;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -209,6 +210,14 @@ impl Store {
     #[must_use]
     pub fn own_roster_version(&self) -> u64 {
         *self.shared().roster.borrow()
+    }
+
+    /// What this node shows of `address`, an agent of its own or one that left, with the keys it had.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn own_face(&self, address: &Address) -> Result<Option<RosterEntry>, StoreError> {
+        self.read(|read| own_roster::entry(read, address))
     }
 
     /// Follows [`Self::own_roster_version`].

@@ -79,8 +79,14 @@ impl Store {
         self.submit(|reply| Change::UpdateAgent(agent, Box::new(change), now, reply))
     }
 
-    /// Gives an agent another key (KEY-5); the old one stays in the roster as retired.
-    pub fn rotate_agent_key(&self, agent: AgentNo, key: NewKey, now: UnixMillis) -> Durable<AgentRecord> {
+    /// Gives an agent another key (KEY-5); the old one stays in the roster as retired. Nothing, when the key to be
+    /// replaced is not the agent's (any more).
+    pub fn rotate_agent_key(
+        &self,
+        agent: AgentNo,
+        key: NewKey,
+        now: UnixMillis,
+    ) -> Durable<Option<Box<AgentRecord>>> {
         self.submit(|reply| Change::RotateKey(agent, Box::new(key), now, reply))
     }
 
@@ -113,6 +119,18 @@ impl Store {
         others_until: Option<UnixMillis>,
     ) -> Durable<()> {
         self.submit(|reply| Change::AddApiKey(agent, hash, others_until, reply))
+    }
+
+    /// Puts `new` in the place of `old`, the API key that the agent uses now; its others end at `until` (KEY-3). False when
+    /// `old` is not that key.
+    pub fn rotate_api_key(
+        &self,
+        agent: AgentNo,
+        old: KeyHash,
+        new: KeyHash,
+        until: UnixMillis,
+    ) -> Durable<bool> {
+        self.submit(|reply| Change::RotateApiKey(agent, Box::new((old, new)), until, reply))
     }
 
     /// Ends every API key of an agent at once (KEY-4). Gives how many.

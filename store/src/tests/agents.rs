@@ -47,17 +47,39 @@ fn rotating_an_api_key_gives_the_old_one_a_last_day() {
 }
 
 #[test]
+fn a_replaced_api_key_replaces_nothing_and_rotating_all_day_leaves_few_keys() {
+    let (store, _disk) = memory();
+    let (alice, bob) = (register(&store, "alice"), register(&store, "bob"));
+    let rotate = |agent, old: &str, new: &str, at| {
+        store.rotate_api_key(agent, key_hash(old), key_hash(new), at).wait().unwrap()
+    };
+    assert!(!rotate(bob, "alice", "stolen", NOW.plus(DAY)), "another agent's key");
+    assert!(rotate(alice, "alice", "0", NOW.plus(DAY)));
+    assert!(!rotate(alice, "alice", "late", NOW.plus(DAY)));
+    for n in 0..20 {
+        let until = NOW.plus(DAY).plus(Duration::from_secs(n));
+        assert!(rotate(alice, &n.to_string(), &(n + 1).to_string(), until));
+    }
+    let opens = |name: &str| store.agent_by_key_hash(&key_hash(name), NOW).unwrap().is_some();
+    assert!(opens("20") && opens("19") && !opens("5") && opens("bob"));
+    assert_eq!(store.revoke_api_keys(alice).wait().unwrap(), 9);
+}
+
+#[test]
 fn a_rotated_key_stays_in_the_roster_as_retired() {
     let (store, _disk) = memory();
     let alice = register(&store, "alice");
     let later = NOW.plus(HOUR);
-    let new_key = |key: &str, old_is_compromised| NewKey {
+    let new_key = |old: &str, key: &str, old_is_compromised| NewKey {
+        replaces: old.into(),
         key_algorithm: KeyAlgorithm::Ed25519,
         public_key_der: key.into(),
         old_is_compromised,
     };
-    store.rotate_agent_key(alice, new_key("second", false), later).wait().unwrap();
-    store.rotate_agent_key(alice, new_key("third", true), later.plus(HOUR)).wait().unwrap();
+    store.rotate_agent_key(alice, new_key("key of alice", "second", false), later).wait().unwrap();
+    let stale = store.rotate_agent_key(alice, new_key("key of alice", "thief", false), later).wait().unwrap();
+    assert_eq!(stale, None, "that key is not alice's any more");
+    store.rotate_agent_key(alice, new_key("second", "third", true), later.plus(HOUR)).wait().unwrap();
     let entry = face(&store, "alice").unwrap();
     assert_eq!((entry.public_key.as_slice(), entry.since), (b"third".as_slice(), later.plus(HOUR)));
     let retired: Vec<_> = entry

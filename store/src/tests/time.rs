@@ -115,6 +115,7 @@ fn tombstones_and_old_keys_go_after_ninety_days() {
     let alice = register(&store, "alice");
     let bob = register(&store, "bob");
     let key = NewKey {
+        replaces: b"key of alice".to_vec(),
         key_algorithm: KeyAlgorithm::Ed25519,
         public_key_der: b"second".to_vec(),
         old_is_compromised: false,

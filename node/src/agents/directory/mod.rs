@@ -16,7 +16,7 @@ use super::Agent;
 use amesh_proto::address::{Address, AddressError, Naming};
 use amesh_proto::key::PublicKey;
 use amesh_proto::node_id::NodeId;
-use amesh_proto::roster::RosterEntry;
+use amesh_proto::roster::{RetiredKey, RosterEntry};
 use amesh_proto::time::UnixMillis;
 use picture::Picture;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -169,6 +169,26 @@ impl Directory {
         }
     }
 
+    /// The key that judged mail of `address` that was accepted at `accepted_at`: keys that an agent has replaced since, and
+    /// keys of agents that left, are kept 90 days (DESIGN §3, Roster).
+    #[must_use]
+    pub fn key_at(&self, address: &Address, accepted_at: UnixMillis) -> Option<PublicKey> {
+        self.read().key_at(address, accepted_at)
+    }
+
+    /// The keys that `address` had in the last 90 days and has no more, newest first.
+    #[must_use]
+    pub fn retired_keys(&self, address: &Address) -> Vec<RetiredKey> {
+        self.read().retired_keys(address)
+    }
+
+    /// `agent` as it is now: a caller may have held it while it changed.
+    #[must_use]
+    pub fn present(&self, agent: &Arc<Agent>) -> Arc<Agent> {
+        let picture = self.read();
+        picture.local(&agent.address).filter(|now| now.no == agent.no).unwrap_or(agent).clone()
+    }
+
     /// The member, other than this node, that lists `address` and has been in the mesh longest.
     #[must_use]
     pub fn listed_elsewhere(&self, address: &Address) -> Option<Member> {
@@ -228,6 +248,11 @@ impl Directory {
     /// Forgets a node that is a member no more.
     pub fn drop_roster(&self, node: NodeId) {
         self.write().drop_node(node);
+    }
+
+    /// What this node's own roster says of an agent now.
+    pub(super) fn put_own(&self, entry: RosterEntry) {
+        self.write().put_own(entry);
     }
 
     pub(crate) fn put_local(&self, agent: Arc<Agent>) {

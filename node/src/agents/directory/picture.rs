@@ -7,7 +7,7 @@ use crate::agents::Agent;
 use amesh_proto::address::Address;
 use amesh_proto::key::PublicKey;
 use amesh_proto::node_id::NodeId;
-use amesh_proto::roster::RosterEntry;
+use amesh_proto::roster::{RetiredKey, RosterEntry};
 use amesh_proto::time::UnixMillis;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub(super) struct Picture {
     me: Member,
     local: HashMap<Address, Arc<Agent>>,
+    /// What this node's own roster says of the agents here and of those that left, by address.
+    own: HashMap<Address, Known>,
     peers: HashMap<NodeId, Peer>,
     /// Which peers list a living agent of that address.
     claims: HashMap<Address, Vec<NodeId>>,
@@ -34,6 +36,7 @@ impl Picture {
         Self {
             me,
             local: HashMap::new(),
+            own: HashMap::new(),
             peers: HashMap::new(),
             claims: HashMap::new(),
             scoped: HashMap::new(),
@@ -136,6 +139,36 @@ impl Picture {
 
     pub(super) fn current_key(&self, node: NodeId, address: &Address) -> Option<PublicKey> {
         self.peers.get(&node)?.entries.get(address)?.current()
+    }
+
+    /// The key that judged mail of `address` that was accepted at `at`, wherever the sender lived, left or not.
+    pub(super) fn key_at(&self, address: &Address, at: UnixMillis) -> Option<PublicKey> {
+        let here = self.own.get(address);
+        match self.holder(address) {
+            Some(node) if node == self.me.node => match here {
+                Some(known) => known.key_at(at),
+                None => self.local.get(address).map(|agent| agent.key.clone()),
+            },
+            Some(node) => self.peers.get(&node)?.entries.get(address)?.key_at(at),
+            None => {
+                let there = self.peers.values().filter_map(|peer| peer.entries.get(address));
+                here.into_iter().chain(there).find_map(|known| known.key_at(at))
+            }
+        }
+    }
+
+    /// The keys that `address` had before, newest first.
+    pub(super) fn retired_keys(&self, address: &Address) -> Vec<RetiredKey> {
+        let known = match self.holder(address) {
+            Some(node) if node == self.me.node => self.own.get(address),
+            Some(node) => self.peers.get(&node).and_then(|peer| peer.entries.get(address)),
+            None => None,
+        };
+        known.map(|known| known.entry.previous_keys.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn put_own(&mut self, entry: RosterEntry) {
+        self.own.insert(entry.address.clone(), Known::new(entry));
     }
 
     pub(super) fn local(&self, address: &Address) -> Option<&Arc<Agent>> {

@@ -124,7 +124,7 @@ pub(super) fn meaning(code: &str) -> &'static str {
 const ANYWHERE: [&str; 5] =
     [code::INVALID_REQUEST, code::FORBIDDEN, MISDIRECTED, code::INTERNAL_ERROR, code::UNAVAILABLE];
 
-const MEANINGS: [(&str, &str); 32] = [
+const MEANINGS: [(&str, &str); 33] = [
     (
         code::INVALID_REQUEST,
         "the request cannot be read: no JSON object, a key twice, no `Host`, too many items.",
@@ -137,6 +137,7 @@ const MEANINGS: [(&str, &str); 32] = [
     (code::UNAUTHORIZED, "no API key, or one that is unknown, expired or revoked."),
     (code::FORBIDDEN, "not this caller: another agent's name, another tenant, a web page of another origin."),
     (code::TENANT_ACCESS_DENIED, "no right to register in this tenant."),
+    (code::INVALID_SIGNATURE, "the proof does not verify with the registered key."),
     (code::SIGNATURE_MISSING, "this message must be signed by its sender."),
     (code::SIGNATURE_INVALID, "the signature matches no accepted form of the message."),
     ("key_not_found", "no key is known for the sender."),

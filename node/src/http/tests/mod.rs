@@ -4,6 +4,7 @@ mod attachments;
 mod control;
 mod identity;
 mod input;
+mod keys;
 mod limits;
 mod mail;
 mod openapi;
@@ -37,6 +38,7 @@ use std::time::Duration;
 struct Rig {
     doors: Doors,
     state: Shared,
+    clock: Arc<ManualClock>,
     data: tempfile::TempDir,
 }
 
@@ -99,7 +101,7 @@ impl Rig {
             store,
             mesh: None,
             naming,
-            clock,
+            clock: clock.clone(),
             tasks: Tasks::new("doors"),
             config,
             data_dir: data.path().to_owned(),
@@ -109,7 +111,7 @@ impl Rig {
             Some(bound) => super::serve(bound, parts),
             None => State::new(parts, Vec::new()),
         };
-        Self { doors: Doors::new(state.clone()), state, data }
+        Self { doors: Doors::new(state.clone()), state, clock, data }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
@@ -159,8 +161,12 @@ impl Rig {
         self.ask(Method::DELETE, path, Some(&client.api_key), None).await
     }
 
+    fn key_of(name: &str) -> AgentKey {
+        AgentKey::from_seed(&[name.len() as u8 ^ name.as_bytes()[0]; 32])
+    }
+
     async fn register(&self, name: &str) -> Client {
-        let key = AgentKey::from_seed(&[name.len() as u8 ^ name.as_bytes()[0]; 32]);
+        let key = Self::key_of(name);
         let answer = self.ask(Method::POST, "/v1/register", None, Some(registration(name, &key))).await;
         assert_eq!(answer.status, 201, "{}", answer.body);
         let text = |member: &str| answer.body[member].as_str().unwrap().to_owned();

@@ -9,11 +9,12 @@ use crate::http::finish::to_the_end;
 use crate::http::page::{PageParams, Query, cursor};
 use crate::http::state::{self, Shared};
 use amesh_proto::api::agents::{
-    AgentDeregistered, AgentEntry, AgentPage, AgentPatch, AgentSelf, AgentUpdated, DeliverySettings,
+    AgentDeregistered, AgentEntry, AgentPage, AgentPatch, AgentSelf, AgentUpdated, DeliverySettings, OldKey,
     ResolvedAgent,
 };
 use amesh_proto::api::error::code;
 use amesh_proto::key::PublicKey;
+use amesh_proto::roster::RetiredKey;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
@@ -145,6 +146,7 @@ fn look_up(state: &state::State, asking: &Agent, typed: &str) -> Result<Resolved
     match directory.resolve(&address) {
         Resolution::Local(agent) => Ok(ResolvedAgent {
             alias: agent.record.alias.clone(),
+            retired_keys: retired(directory.retired_keys(&agent.address)),
             online: state.parts.agents.presence().online(agent.no),
             host: Some(directory.naming().host.clone()),
             ..with_key(agent.address.to_string(), &agent.key)
@@ -155,6 +157,7 @@ fn look_up(state: &state::State, asking: &Agent, typed: &str) -> Result<Resolved
             Ok(ResolvedAgent {
                 alias: entry.alias.clone(),
                 host: Some(host),
+                retired_keys: retired(entry.previous_keys.clone()),
                 ..with_key(entry.address.to_string(), &key)
             })
         }
@@ -163,6 +166,19 @@ fn look_up(state: &state::State, asking: &Agent, typed: &str) -> Result<Resolved
                 .field("address"))
         }
     }
+}
+
+fn retired(keys: Vec<RetiredKey>) -> Vec<OldKey> {
+    let shown = |old: RetiredKey| {
+        let key = PublicKey::from_spki_der(&old.public_key).ok()?;
+        Some(OldKey {
+            public_key: key.to_pem(),
+            fingerprint: key.fingerprint(),
+            until: old.until.to_rfc3339(),
+            compromised: old.compromised,
+        })
+    };
+    keys.into_iter().filter_map(shown).collect()
 }
 
 fn with_key(address: String, key: &PublicKey) -> ResolvedAgent {

@@ -5,6 +5,7 @@ pub(super) mod attachments;
 pub(super) mod count;
 pub(super) mod health;
 pub(super) mod info;
+pub(super) mod keys;
 pub(super) mod messages;
 pub(super) mod pending;
 pub(super) mod register;

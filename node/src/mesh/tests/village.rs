@@ -297,7 +297,7 @@ pub(super) fn numbered(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("message {number}")).collect()
 }
 
-fn key_of(name: &str) -> AgentKey {
+pub(super) fn key_of(name: &str) -> AgentKey {
     let mut seed = [7; 32];
     seed[..name.len()].copy_from_slice(name.as_bytes());
     AgentKey::from_seed(&seed)

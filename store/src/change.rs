@@ -12,6 +12,7 @@ use crate::files::FilePart;
 use crate::group::Group;
 use crate::mail::{AgentNo, CommitOutcome, Destination, Holder, Seq, Settlement};
 use crate::peers::{self, PeerRecord};
+use crate::postings::{self, Posting};
 use crate::rosters::{self, RosterDelta};
 use crate::tickets::{self, SpendOutcome, TokenHash};
 use crate::{api_keys, mailbox, meta, outbox, own_roster, pins};
@@ -94,6 +95,7 @@ pub(crate) enum Change {
     CommitMail(Box<Prepared>, Reply<CommitOutcome>),
     Acknowledge(AgentNo, Vec<MessageId>, Reply<Vec<MessageId>>),
     MarkHandedOut(AgentNo, Vec<Seq>, Reply<()>),
+    NotePosting(AgentNo, Seq, Posting, Reply<bool>),
     Settle(Destination, Vec<(Seq, Settlement)>, UnixMillis, Reply<()>),
     Expire(UnixMillis, HashMap<Seq, Mail>, Reply<Expired>),
     RememberTime(UnixMillis, Expired, Reply<Expired>),
@@ -149,6 +151,9 @@ impl Change {
             }
             Self::MarkHandedOut(agent, seqs, reply) => {
                 answer(reply, group.apply(|group| mailbox::mark_handed_out(group, agent, &seqs)))
+            }
+            Self::NotePosting(agent, seq, posting, reply) => {
+                answer(reply, group.apply(|group| postings::note(group, agent, seq, posting)))
             }
             Self::Settle(destination, settlements, now, reply) => {
                 let key = outbox::key_of(&destination);
@@ -247,6 +252,7 @@ impl Change {
         match self {
             Self::CommitMail(_, reply) => send(reply, Err(error)),
             Self::Acknowledge(.., reply) => send(reply, Err(error)),
+            Self::NotePosting(.., reply) => send(reply, Err(error)),
             Self::Expire(.., reply) | Self::RememberTime(.., reply) => send(reply, Err(error)),
             Self::Register(_, reply) => send(reply, Err(error)),
             Self::UpdateAgent(.., reply) => send(reply, Err(error)),

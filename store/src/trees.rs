@@ -45,11 +45,13 @@ pub(crate) enum Tree {
     Uploads,
     /// Attachment id, who may have it, message → file. `attachments.rs`.
     Shares,
+    /// Agent number, sequence number → how far the posting to a webhook came. `postings.rs`.
+    Postings,
 }
 
 impl Tree {
     /// Every tree, in the order of their numbers.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Meta,
         Self::Agents,
         Self::AgentNames,
@@ -71,6 +73,7 @@ impl Tree {
         Self::Files,
         Self::Uploads,
         Self::Shares,
+        Self::Postings,
     ];
 
     /// Position in [`Tree::ALL`]; also the tree's number in a backup, so never reorder.
@@ -102,6 +105,7 @@ impl Tree {
             Self::Files => "files",
             Self::Uploads => "uploads",
             Self::Shares => "shares",
+            Self::Postings => "postings",
         }
     }
 }

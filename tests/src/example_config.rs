@@ -11,6 +11,7 @@ const STRUCTS: [(&str, &str, &str); 10] = [
     ("store", "store/src/config.rs", "Config"),
     ("message", "node/src/message/mod.rs", "Config"),
     ("message.retry", "node/src/message/retry.rs", "Config"),
+    ("message.webhook", "node/src/message/deliver/webhook/mod.rs", "Config"),
     ("mesh_link", "node/src/mesh/config.rs", "Config"),
     ("agents", "node/src/agents/mod.rs", "Config"),
     ("http", "node/src/http/mod.rs", "Config"),

@@ -73,7 +73,8 @@ impl Agents {
         let Some(api_key_hash) = api_key::hash(&api_key) else { return Err(impossible_key()) };
         // the socket first, unless the agent says otherwise.
         let usual = Delivery { prefer_websocket: true, ..Delivery::default() };
-        let delivery = merged(&self.inner.webhooks, &usual, request.delivery.unwrap_or_default()).await?;
+        let delivery =
+            merged(&self.inner.webhooks, &usual, request.delivery.clone().unwrap_or_default()).await?;
         let address = checked.address.clone();
         let proven = self.proves(&checked.key, &request);
         let new = NewAgent {

@@ -5,7 +5,7 @@ use crate::attachments;
 use crate::body::Body;
 use crate::error::StoreError;
 use crate::group::Group;
-use crate::history::{self, Entry, IdempotencyHash, Known, Name, Parties, Question};
+use crate::history::{self, Carried, Entry, IdempotencyHash, Known, Name, Parties, Question};
 use crate::key::short_hash;
 use crate::lanes_in::{self, Arrival, Position};
 use crate::mail::{
@@ -24,6 +24,7 @@ pub(crate) struct Prepared {
     id: MessageId,
     to: Address,
     sender: Option<AgentNo>,
+    carried: Option<Carried>,
     system: bool,
     target: Target,
     digest: [u8; 32],
@@ -59,6 +60,10 @@ impl Prepared {
         Ok(Self {
             brought_by,
             attachments,
+            carried: match origin {
+                Origin::Node(node) => Some(Carried { node, from: mail.from.clone() }),
+                _ => None,
+            },
             sender: if let Origin::Agent(agent) = origin { Some(agent) } else { None },
             system: origin == Origin::System,
             digest: content_digest,
@@ -216,12 +221,15 @@ fn remember(
         name: if *shown_id == mail.id { Name::Own } else { Name::ShownAs(shown_id.clone()) },
         digest: mail.digest,
         sender: mail.sender,
+        carried: mail.carried.clone(),
         to: mail.to.clone(),
         place,
         body: mail.body.place(),
         state: MessageState::Queued,
         changed_at: mail.now,
         expires_at: mail.expires_at,
+        delivered_at: None,
+        read_at: None,
     };
     history::record(group, &mail.id, &mail.parties, entry, forget_at)?;
     match (mail.sender, &mail.idempotency) {

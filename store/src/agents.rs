@@ -6,10 +6,11 @@ use crate::codec::{self, Value};
 use crate::engine::{Range, Read};
 use crate::error::StoreError;
 use crate::group::Group;
-use crate::mail::{AgentNo, MessageState};
+use crate::mail::{AgentNo, MessageState, Seq};
 use crate::own_roster::{self, Face, KeyChange};
+use crate::receipt::ReceiptOwner;
 use crate::trees::Tree;
-use crate::{api_keys, history, mailbox, walk};
+use crate::{api_keys, history, mailbox, receipts, walk};
 use amesh_proto::address::Address;
 use amesh_proto::key::KeyAlgorithm;
 use amesh_proto::time::UnixMillis;
@@ -274,6 +275,7 @@ pub(crate) fn deregister(
     group.txn.remove(Tree::AgentNames, record.address.as_str().as_bytes().to_vec());
     api_keys::revoke_all(group, agent)?;
     own_roster::bury(group, &record.address, now)?;
+    receipts::forget(group, ReceiptOwner::Agent(agent), Seq(u64::MAX))?;
     let heads = mailbox::take_all(group, agent)?;
     let mail = u32::try_from(heads.len()).unwrap_or(u32::MAX);
     for head in heads {

@@ -12,10 +12,10 @@ use crate::files::FilePart;
 use crate::group::Group;
 use crate::mail::{AgentNo, CommitOutcome, Destination, Holder, Seq, Settlement};
 use crate::peers::{self, PeerRecord};
-use crate::postings::{self, Posting};
+use crate::receipt::{BroughtReceipt, Given, ReceiptKind, ReceiptOwner};
 use crate::rosters::{self, RosterDelta};
 use crate::tickets::{self, SpendOutcome, TokenHash};
-use crate::{api_keys, mailbox, meta, outbox, own_roster, pins};
+use crate::{api_keys, mailbox, meta, outbox, own_roster, pins, receipts};
 use amesh_proto::address::Address;
 use amesh_proto::attachment::AttachmentId;
 use amesh_proto::id::MessageId;
@@ -95,7 +95,9 @@ pub(crate) enum Change {
     CommitMail(Box<Prepared>, Reply<CommitOutcome>),
     Acknowledge(AgentNo, Vec<MessageId>, Reply<Vec<MessageId>>),
     MarkHandedOut(AgentNo, Vec<Seq>, Reply<()>),
-    NotePosting(AgentNo, Seq, Posting, Reply<bool>),
+    GiveReceipts(AgentNo, Vec<MessageId>, ReceiptKind, UnixMillis, Reply<Vec<Given>>),
+    TakeReceipts(NodeId, Vec<BroughtReceipt>, UnixMillis, Reply<Vec<AgentNo>>),
+    ForgetReceipts(ReceiptOwner, Seq, Reply<()>),
     Settle(Destination, Vec<(Seq, Settlement)>, UnixMillis, Reply<()>),
     Expire(UnixMillis, HashMap<Seq, Mail>, Reply<Expired>),
     RememberTime(UnixMillis, Expired, Reply<Expired>),
@@ -138,6 +140,7 @@ impl Change {
             Self::PutRoster(_, RosterDelta::Whole(entries) | RosterDelta::Part { put: entries, .. }, _) => {
                 entries.len() * 256
             }
+            Self::TakeReceipts(_, taken, ..) => taken.len() * 256,
             _ => 64,
         }
     }
@@ -152,8 +155,14 @@ impl Change {
             Self::MarkHandedOut(agent, seqs, reply) => {
                 answer(reply, group.apply(|group| mailbox::mark_handed_out(group, agent, &seqs)))
             }
-            Self::NotePosting(agent, seq, posting, reply) => {
-                answer(reply, group.apply(|group| postings::note(group, agent, seq, posting)))
+            Self::GiveReceipts(agent, ids, kind, now, reply) => {
+                answer(reply, group.apply(|group| receipts::give(group, agent, &ids, &kind, now)))
+            }
+            Self::TakeReceipts(node, taken, now, reply) => {
+                answer(reply, group.apply(|group| receipts::take(group, node, taken, now)))
+            }
+            Self::ForgetReceipts(owner, until, reply) => {
+                answer(reply, group.apply(|group| receipts::forget(group, owner, until)))
             }
             Self::Settle(destination, settlements, now, reply) => {
                 let key = outbox::key_of(&destination);
@@ -252,7 +261,8 @@ impl Change {
         match self {
             Self::CommitMail(_, reply) => send(reply, Err(error)),
             Self::Acknowledge(.., reply) => send(reply, Err(error)),
-            Self::NotePosting(.., reply) => send(reply, Err(error)),
+            Self::GiveReceipts(.., reply) => send(reply, Err(error)),
+            Self::TakeReceipts(.., reply) => send(reply, Err(error)),
             Self::Expire(.., reply) | Self::RememberTime(.., reply) => send(reply, Err(error)),
             Self::Register(_, reply) => send(reply, Err(error)),
             Self::UpdateAgent(.., reply) => send(reply, Err(error)),
@@ -265,6 +275,7 @@ impl Change {
             Self::RequestUpload(_, reply) => send(reply, Err(error)),
             Self::StoreUpload(_, reply) | Self::ConfirmUpload(.., reply) => send(reply, Err(error)),
             Self::MarkHandedOut(.., reply)
+            | Self::ForgetReceipts(.., reply)
             | Self::Settle(.., reply)
             | Self::SetHome(.., reply)
             | Self::AddApiKey(.., reply)

@@ -9,7 +9,7 @@ use crate::key::{first_number, last_number};
 use crate::mail::{AgentNo, Destination, Place, Seq, Settlement};
 use crate::meta::LastTime;
 use crate::trees::Tree;
-use crate::{api_keys, attachments, history, lanes_in, mailbox, notice, outbox, own_roster};
+use crate::{api_keys, attachments, history, lanes_in, mailbox, notice, outbox, own_roster, receipts};
 use amesh_proto::message::Mail;
 use amesh_proto::time::UnixMillis;
 use std::collections::HashMap;
@@ -35,7 +35,7 @@ pub struct Expired {
     pub mailbox: u32,
     /// Messages in the outbox.
     pub outbox: u32,
-    /// Everything else: seen ids, statuses, lanes, tombstones, tickets, API keys.
+    /// Everything else: seen ids, statuses, receipts, lanes, tombstones, tickets, API keys.
     pub forgotten: u32,
     /// Whether more is due: call again.
     pub more: bool,
@@ -161,6 +161,7 @@ fn forget(group: &mut Group<'_>, kind: Kind, key: Vec<u8>, now: UnixMillis) -> R
         Kind::Idempotency => group.txn.remove(Tree::Idempotency, key),
         Kind::Ticket => group.txn.remove(Tree::Tickets, key),
         Kind::LaneIn => lanes_in::expire(group, key, now)?,
+        Kind::Receipt => receipts::expire(group, key)?,
         Kind::OldFace => own_roster::expire(group, &key, now)?,
         Kind::Upload => attachments::expire_upload(group, key, now)?,
         Kind::Share => attachments::expire_share(group, key)?,

@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     Ticket = 6,
     Upload = 7,
     Share = 8,
+    Receipt = 9,
 }
 
 impl Kind {
@@ -40,6 +41,7 @@ impl Kind {
             Self::Ticket,
             Self::Upload,
             Self::Share,
+            Self::Receipt,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

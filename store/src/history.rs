@@ -12,11 +12,13 @@ use crate::expire::Kind;
 use crate::group::Group;
 use crate::key::{join, short_hash};
 use crate::mail::{AgentNo, CommitOutcome, CommitReceipt, MessageState, Place, Seq};
+use crate::receipt::ReceiptKind;
 use crate::trees::Tree;
 use crate::walk;
 use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
 use amesh_proto::message::Mail;
+use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
@@ -29,12 +31,25 @@ pub(crate) struct Entry {
     pub(crate) digest: [u8; 32],
     /// The agent of this node that sent it.
     pub(crate) sender: Option<AgentNo>,
+    /// Or the node that brought it.
+    pub(crate) carried: Option<Carried>,
     pub(crate) to: Address,
     pub(crate) place: Place,
     pub(crate) body: BodyPlace,
     pub(crate) state: MessageState,
     pub(crate) changed_at: UnixMillis,
     pub(crate) expires_at: UnixMillis,
+    /// When its sender was given word of its delivery.
+    pub(crate) delivered_at: Option<UnixMillis>,
+    /// When its recipient said that it was read.
+    pub(crate) read_at: Option<UnixMillis>,
+}
+
+/// Through whom a message came, for the way back of its receipts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Carried {
+    pub(crate) node: NodeId,
+    pub(crate) from: Address,
 }
 
 /// What the id in the entry's key is to the message.
@@ -88,12 +103,14 @@ pub(crate) enum Known {
 }
 
 pub(crate) fn parties_of(mail: &Mail) -> Parties {
-    let [from, to]: [[u8; 8]; 2] =
-        [&mail.from, &mail.to].map(|address| short_hash(&[address.as_str().as_bytes()]));
     let mut parties = [0; 16];
-    parties[..8].copy_from_slice(&from);
-    parties[8..].copy_from_slice(&to);
+    parties[..8].copy_from_slice(&address_hash(&mail.from));
+    parties[8..].copy_from_slice(&address_hash(&mail.to));
     parties
+}
+
+fn address_hash(address: &Address) -> [u8; 8] {
+    short_hash(&[address.as_str().as_bytes()])
 }
 
 /// Whether this very message, or another under its id, was committed before.
@@ -174,11 +191,57 @@ pub(crate) fn set_state(
     Ok(())
 }
 
+/// Notes a delivery or a reading, under every name of the message; `id` is the one that `entry` was found by.
+pub(crate) fn note(
+    group: &mut Group<'_>,
+    id: &MessageId,
+    parties: &Parties,
+    mut entry: Entry,
+    kind: &ReceiptKind,
+    at: UnixMillis,
+) -> Result<(), StoreError> {
+    *entry.noted_mut(kind) = Some(at);
+    group.txn.put(Tree::History, key_of(id, parties), codec::encode(&entry)?);
+    let twin = match &entry.name {
+        Name::Own => return Ok(()),
+        Name::ShownAs(twin) | Name::Fresh(twin) => key_of(twin, parties),
+    };
+    if let Some(bytes) = group.txn.get(Tree::History, &twin)? {
+        let mut entry: Entry = codec::decode(&bytes)?;
+        *entry.noted_mut(kind) = Some(at);
+        group.txn.put(Tree::History, twin, codec::encode(&entry)?);
+    }
+    Ok(())
+}
+
 /// The message that a mailbox shows, or showed, under an id.
 pub(crate) fn shown(read: &dyn Read, agent: AgentNo, id: &MessageId) -> Result<Option<Entry>, StoreError> {
-    let shown =
-        |entry: &Entry| entry.place == Place::Mailbox(agent) && !matches!(entry.name, Name::ShownAs(_));
-    Ok(of_id(read, id)?.into_iter().map(|(_, entry)| entry).find(shown))
+    Ok(shown_to(read, agent, id)?.map(|(_, entry)| entry))
+}
+
+/// The same with its parties.
+pub(crate) fn shown_to(
+    read: &dyn Read,
+    agent: AgentNo,
+    id: &MessageId,
+) -> Result<Option<(Parties, Entry)>, StoreError> {
+    let shown = |(_, entry): &(Parties, Entry)| {
+        entry.place == Place::Mailbox(agent) && !matches!(entry.name, Name::ShownAs(_))
+    };
+    Ok(of_id(read, id)?.into_iter().find(shown))
+}
+
+/// The message that an address of this node sent under an id.
+pub(crate) fn sent_from(
+    read: &dyn Read,
+    from: &Address,
+    id: &MessageId,
+) -> Result<Option<(Parties, Entry)>, StoreError> {
+    let from: [u8; 8] = address_hash(from);
+    let wanted = |(parties, entry): &(Parties, Entry)| {
+        parties.starts_with(&from) && !matches!(entry.name, Name::Fresh(_))
+    };
+    Ok(of_id(read, id)?.into_iter().find(wanted))
 }
 
 /// An id that the mailbox never showed, the same for every repeat of the message.
@@ -223,6 +286,26 @@ impl Entry {
             CommitOutcome::Repeat { first: self.receipt(id) }
         } else {
             CommitOutcome::Conflict
+        }
+    }
+
+    /// The message's own id, where it was found under `id`.
+    pub(crate) fn own_id<'a>(&'a self, id: &'a MessageId) -> &'a MessageId {
+        if let Name::Fresh(own) = &self.name { own } else { id }
+    }
+
+    /// When this was noted of the message.
+    pub(crate) fn noted(&self, kind: &ReceiptKind) -> Option<UnixMillis> {
+        match kind {
+            ReceiptKind::Delivered { .. } => self.delivered_at,
+            ReceiptKind::Read => self.read_at,
+        }
+    }
+
+    fn noted_mut(&mut self, kind: &ReceiptKind) -> &mut Option<UnixMillis> {
+        match kind {
+            ReceiptKind::Delivered { .. } => &mut self.delivered_at,
+            ReceiptKind::Read => &mut self.read_at,
         }
     }
 

@@ -271,7 +271,7 @@ pub enum MessageState {
     Queued,
     /// With the recipient or the recipient's host.
     Delivered {
-        /// What proves it: `handed_out`, `webhook_2xx` and `acknowledged` for local mailboxes, else what the carrier gave.
+        /// What proves it: `handed_out` and `acknowledged` for local mailboxes, else what the carrier gave.
         basis: String,
     },
     /// It will not arrive.
@@ -298,4 +298,8 @@ pub struct MessageStatus {
     pub changed_at: UnixMillis,
     /// When it is, or was to be, given up.
     pub expires_at: UnixMillis,
+    /// When its recipient was given it, where the sender asked for word of that.
+    pub delivered_at: Option<UnixMillis>,
+    /// When its recipient said that it was read.
+    pub read_at: Option<UnixMillis>,
 }

@@ -48,12 +48,15 @@ pub(crate) fn put(
         name: Name::Own,
         digest: short_hash(&[&notice.envelope, &notice.payload]),
         sender: None,
+        carried: None,
         to: notice.to.clone(),
         place: Place::Mailbox(sender),
         body: body.place(),
         state: MessageState::Queued,
         changed_at: now,
         expires_at,
+        delivered_at: None,
+        read_at: None,
     };
     history::record(group, &notice.id, &parties, entry, lifetime::forget_at(expires_at, now))?;
     mailbox::put(group, sender, seq, &head, &body)

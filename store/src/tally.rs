@@ -2,6 +2,7 @@
 //! writer only; read by `pending_count`, `outbox` and the limits.
 
 use crate::mail::{AgentNo, Holder, Seq};
+use crate::receipt::ReceiptOwner;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -13,13 +14,12 @@ pub(crate) type LaneId = [u8; 16];
 pub(crate) struct Tally {
     agents: HashSet<AgentNo>,
     mailboxes: HashMap<AgentNo, BoxCount>,
-    /// Rows of `postings`, for agents that have some.
-    postings: HashMap<AgentNo, u32>,
     destinations: BTreeMap<Vec<u8>, Queue>,
     /// Uploads and their bytes.
     uploads: HashMap<Holder, (u32, u64)>,
     /// Bytes of attached files.
     files: u64,
+    receipts: HashMap<ReceiptOwner, u32>,
 }
 
 /// How full a mailbox is, and how far it was handed out.
@@ -83,23 +83,6 @@ impl Tally {
         }
     }
 
-    pub(crate) fn postings(&self, agent: AgentNo) -> u32 {
-        self.postings.get(&agent).copied().unwrap_or_default()
-    }
-
-    pub(crate) fn add_posting(&mut self, agent: AgentNo) {
-        *self.postings.entry(agent).or_default() += 1;
-    }
-
-    pub(crate) fn remove_posting(&mut self, agent: AgentNo) {
-        if let Some(count) = self.postings.get_mut(&agent) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.postings.remove(&agent);
-            }
-        }
-    }
-
     pub(crate) fn has_agent(&self, agent: AgentNo) -> bool {
         self.agents.contains(&agent)
     }
@@ -114,6 +97,19 @@ impl Tally {
 
     pub(crate) fn agents(&self) -> usize {
         self.agents.len()
+    }
+
+    /// Receipts kept for `owner`.
+    pub(crate) fn receipts(&self, owner: ReceiptOwner) -> u32 {
+        self.receipts.get(&owner).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn set_receipts(&mut self, owner: ReceiptOwner, count: u32) {
+        if count == 0 {
+            self.receipts.remove(&owner);
+        } else {
+            self.receipts.insert(owner, count);
+        }
     }
 
     pub(crate) fn queue(&self, destination: &[u8]) -> Option<&Queue> {

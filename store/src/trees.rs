@@ -45,8 +45,8 @@ pub(crate) enum Tree {
     Uploads,
     /// Attachment id, who may have it, message → file. `attachments.rs`.
     Shares,
-    /// Agent number, sequence number → how far the posting to a webhook came. `postings.rs`.
-    Postings,
+    /// Sender or its node, sequence number → word of a message's delivery. `receipts.rs`.
+    Receipts,
 }
 
 impl Tree {
@@ -73,7 +73,7 @@ impl Tree {
         Self::Files,
         Self::Uploads,
         Self::Shares,
-        Self::Postings,
+        Self::Receipts,
     ];
 
     /// Position in [`Tree::ALL`]; also the tree's number in a backup, so never reorder.
@@ -105,7 +105,7 @@ impl Tree {
             Self::Files => "files",
             Self::Uploads => "uploads",
             Self::Shares => "shares",
-            Self::Postings => "postings",
+            Self::Receipts => "receipts",
         }
     }
 }

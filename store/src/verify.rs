@@ -18,11 +18,11 @@ use crate::meta::{Birth, Counters};
 use crate::outbox::{self, LastNumber};
 use crate::peers::PeerRecord;
 use crate::pins::PinValue;
-use crate::postings::Posting;
+use crate::receipt::Receipt;
 use crate::tally::BoxCount;
 use crate::tickets::TicketValue;
 use crate::trees::Tree;
-use crate::{agents, handed, mailbox, own_roster, rosters};
+use crate::{agents, handed, mailbox, own_roster, receipts, rosters};
 use amesh_proto::address::Address;
 use amesh_proto::attachment::FileDigest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -163,6 +163,10 @@ impl Walk<'_> {
             Tree::Peers => codec::decode::<PeerRecord>(value).map(|_| None),
             Tree::Pins => codec::decode::<PinValue>(value).map(|_| None),
             Tree::Rosters => rosters::check(key, value).map(|()| None),
+            Tree::Receipts => {
+                receipts::owner_in(key)?;
+                codec::decode::<Receipt>(value).map(|_| None)
+            }
             Tree::Tickets => codec::decode::<TicketValue>(value).map(|_| None),
             Tree::Files => self.file(key, value),
             Tree::Uploads => {
@@ -175,10 +179,6 @@ impl Walk<'_> {
             Tree::Shares => {
                 self.use_file(codec::decode::<Share>(value)?.digest);
                 Ok(None)
-            }
-            Tree::Postings => {
-                codec::decode::<Posting>(value)?;
-                self.needs(Tree::Mailbox, key, "a posting of a message that is gone")
             }
         }
     }

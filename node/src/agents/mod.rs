@@ -12,7 +12,6 @@ mod rename;
 mod suggest;
 #[cfg(test)]
 pub(crate) mod tests;
-pub mod webhook;
 
 pub use agent::Agent;
 pub use error::{AuthError, RegisterError, RotateError};
@@ -32,7 +31,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use webhook::{AllowedTarget, Names, SystemNames, Webhooks};
 
 /// Who may register.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,16 +38,13 @@ use webhook::{AllowedTarget, Names, SystemNames, Webhooks};
 pub struct Config {
     /// Let agents name any tenant, not only this node's organization.
     pub any_tenant: bool,
-    /// Post mail to the webhooks that agents register.
-    pub webhooks: bool,
-    /// Where webhooks may lead besides public HTTPS addresses: IP addresses or ranges, each with an optional port, as in
-    /// `127.0.0.1:8080` or `192.168.1.0/24`. Plain HTTP is for these only (REG-7). Ports of this node are never reached.
-    pub webhook_allow: Vec<AllowedTarget>,
+    /// Take webhook addresses that are not HTTPS (local networks only, REG-7).
+    pub plain_webhooks: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { any_tenant: true, webhooks: true, webhook_allow: Vec::new() }
+        Self { any_tenant: true, plain_webhooks: true }
     }
 }
 
@@ -68,7 +63,6 @@ struct Inner {
     presence: Presence,
     /// Held while an agent changes, so that what is in memory follows what is on disk in the same order.
     changing: tokio::sync::Mutex<()>,
-    webhooks: Webhooks,
     /// Keys that were asked for lately, and when. Emptied whenever an agent or a key changes.
     keys: RwLock<HashMap<KeyHash, (Arc<Agent>, Duration)>>,
 }
@@ -84,20 +78,6 @@ impl Agents {
         clock: SharedClock,
         directory: Directory,
     ) -> Result<Self, StoreError> {
-        Self::load_with(config, store, clock, directory, Arc::new(SystemNames))
-    }
-
-    /// Like [`Self::load`], with another way of looking up the names in webhooks.
-    ///
-    /// # Errors
-    /// As [`Self::load`].
-    pub fn load_with(
-        config: Config,
-        store: Store,
-        clock: SharedClock,
-        directory: Directory,
-        names: Arc<dyn Names>,
-    ) -> Result<Self, StoreError> {
         for face in store.own_roster()?.entries {
             directory.put_own(face);
         }
@@ -112,9 +92,8 @@ impl Agents {
             }
         }
         let keys = RwLock::default();
-        let webhooks = Webhooks::new(config.webhooks, config.webhook_allow.clone(), names);
         let (presence, changing) = (Presence::default(), tokio::sync::Mutex::default());
-        let inner = Inner { config, store, clock, directory, presence, webhooks, changing, keys };
+        let inner = Inner { config, store, clock, directory, presence, changing, keys };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -144,12 +123,6 @@ impl Agents {
         &self.inner.presence
     }
 
-    /// Where webhooks may lead, and who has one.
-    #[must_use]
-    pub fn webhooks(&self) -> &Webhooks {
-        &self.inner.webhooks
-    }
-
     /// Changes what an agent may change of itself (REG-23).
     ///
     /// # Errors
@@ -157,10 +130,7 @@ impl Agents {
     pub async fn update(&self, agent: &Agent, patch: AgentPatch) -> Result<Arc<Agent>, RegisterError> {
         let delivery = match patch.delivery {
             None => None,
-            Some(wanted) => {
-                let merged = registration::merged(&self.inner.webhooks, &agent.record.delivery, wanted);
-                Some(merged.await?)
-            }
+            Some(wanted) => Some(registration::merged(&self.inner.config, &agent.record.delivery, wanted)?),
         };
         let change = AgentChange {
             alias: patch.alias.map(|alias| Some(alias).filter(|alias| !alias.is_empty())),
@@ -171,7 +141,6 @@ impl Agents {
         let record = self.inner.store.update_agent(agent.no, change, self.now()).await?;
         let Ok(changed) = Agent::from_record(record) else { return Err(StoreError::NoSuchAgent.into()) };
         self.put(changed.clone());
-        self.inner.webhooks.have_changed();
         Ok(changed)
     }
 
@@ -186,7 +155,6 @@ impl Agents {
         self.inner.directory.remove_local(&agent.address);
         self.show(&agent.address);
         self.inner.presence.forget(agent.no);
-        self.inner.webhooks.have_changed();
         self.forget_keys();
         Ok(now)
     }
@@ -199,11 +167,7 @@ impl Agents {
 
     fn put(&self, agent: Arc<Agent>) {
         self.show(&agent.address);
-        let has_webhook = agent.record.delivery.webhook_url.is_some();
         self.inner.directory.put_local(agent);
-        if has_webhook {
-            self.inner.webhooks.have_changed();
-        }
         self.forget_keys();
     }
 

@@ -10,6 +10,7 @@ use amesh_proto::api::pending::Delivery;
 use amesh_proto::id::MessageId;
 use amesh_store::{MailboxEntry, Seq};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A piece of a mailbox.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Page {
     pub(crate) mail: Vec<(Seq, Delivery)>,
     /// The place of the last entry looked at; where the next page begins.
     pub(crate) last: Option<Seq>,
+    /// Those of them whose senders asked for word of their delivery.
+    pub(crate) awaited: Vec<MessageId>,
     /// Whether there is a next page.
     pub(crate) has_more: bool,
 }
@@ -52,9 +55,32 @@ pub(crate) fn read(
             }
         });
     }
+    let awaited = entries.iter().filter(|entry| entry.mail.receipt).map(|entry| entry.shown_id.clone());
+    let awaited = awaited.collect();
     let rendered = |entry: &MailboxEntry| Some((entry.seq, hallway.render(entry, method)?));
     let mail = entries.iter().filter_map(rendered).collect();
-    Ok(Page { mail, last: entries.last().map(|entry| entry.seq), has_more })
+    Ok(Page { mail, awaited, last: entries.last().map(|entry| entry.seq), has_more })
+}
+
+/// Messages were given to their recipient: word goes to the senders who asked for it (RCP-1).
+pub(crate) fn delivered(state: &State, agent: &Arc<Agent>, ids: Vec<MessageId>, method: Method) {
+    if ids.is_empty() {
+        return;
+    }
+    let first = state.parts.hallway.delivered(agent, ids.clone(), method);
+    let (hallway, agent, tasks) = (state.parts.hallway.clone(), agent.clone(), state.parts.tasks.clone());
+    state.parts.tasks.spawn(async move {
+        let mut outcome = first.await;
+        for _ in 0..TRIES {
+            let Err(error) = outcome else { return };
+            tracing::warn!(%error, "a receipt could not be written down yet");
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = tasks.stopping().cancelled_owned() => return,
+            }
+            outcome = hallway.delivered(&agent, ids.clone(), method).await;
+        }
+    });
 }
 
 /// The place that a page's or a count's cursor names; `name` is the parameter that holds it. A cursor means something
@@ -98,3 +124,6 @@ pub(crate) fn unknown() -> Problem {
 /// A page ends after so many bytes, whatever its limit: a hundred messages of 512 KB are not put into one answer.
 const PAGE_BYTES: usize = 4 << 20;
 const AT_ONCE: usize = 16;
+/// A store that is busy or being opened again takes receipts a little later.
+const TRIES: u32 = 60;
+const PAUSE: Duration = Duration::from_secs(1);

@@ -104,6 +104,7 @@ fn endpoints() -> Table {
         .at("/messages/pending/count", routes!(count::count))
         .at("/messages/pending/{id}", routes!(pending::acknowledge_one))
         .at("/messages/{id}", routes!(messages::state))
+        .at("/messages/{id}/read", routes!(messages::read))
         .alias("/inbox", routes!(pending::list))
         .alias("/inbox/{id}/ack", routes!(pending::acknowledge_by_post))
         .everywhere("/attachments/upload", routes!(attachments::request))

@@ -29,6 +29,7 @@ mod peer;
 mod peers;
 mod persist;
 mod proof;
+mod receipts;
 mod report;
 mod roster;
 mod rosters;

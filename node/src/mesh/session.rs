@@ -9,6 +9,7 @@ use super::greet::Link;
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::peers::News;
+use super::receipts::ReceiptRelay;
 use super::roster::RosterSync;
 use super::shared::Shared;
 use amesh_proto::node_id::NodeId;
@@ -31,6 +32,7 @@ pub(crate) struct Session {
     out: VecDeque<Frame>,
     incoming: Incoming,
     outgoing: Outgoing,
+    receipts: ReceiptRelay,
     sync: RosterSync,
     installing: FuturesUnordered<BoxFuture<'static, (NodeId, Option<u64>)>>,
     frames: Vec<Frame>,
@@ -92,6 +94,7 @@ impl Session {
             out: first.into(),
             incoming: Incoming::new(shared.clone(), node, held),
             outgoing: Outgoing::new(shared.clone(), node),
+            receipts: ReceiptRelay::new(shared.clone(), node),
             sync: RosterSync::new(shared.mesh_id()),
             installing: FuturesUnordered::new(),
             frames: Vec::new(),
@@ -111,10 +114,13 @@ impl Session {
         if self.outgoing.broken {
             return Err(Ended::Broken);
         }
-        let to_send =
-            !self.out.is_empty() || self.incoming.has_verdicts() || self.outgoing.wants_to_send(now);
-        let wake = [self.outgoing.next_wake(), self.incoming.next_wake()].into_iter().flatten().min();
-        let Self { reader, writer, frames, incoming, outgoing, installing, .. } = self;
+        let to_send = !self.out.is_empty()
+            || self.incoming.has_verdicts()
+            || self.outgoing.wants_to_send(now)
+            || self.receipts.wants_to_send(now);
+        let wake = [self.outgoing.next_wake(), self.incoming.next_wake(), self.receipts.next_wake()];
+        let wake = wake.into_iter().flatten().min();
+        let Self { reader, writer, frames, incoming, outgoing, receipts, installing, .. } = self;
         tokio::select! {
             read = reader.batch(BATCH, frames) => {
                 read?;
@@ -127,6 +133,7 @@ impl Session {
             }
             () = outgoing.settled() => {}
             () = incoming.progress() => {}
+            answer = receipts.progress() => self.out.extend(answer),
             Some((node, version)) = installing.next(), if !installing.is_empty() => {
                 if let Some(version) = version.filter(|_| node == self.node) {
                     self.incoming.on_roster(version, self.shared.clock.monotonic());
@@ -146,6 +153,7 @@ impl Session {
     pub(crate) fn tell(&mut self, news: &News) {
         if news.mail {
             self.outgoing.more();
+            self.receipts.more();
         }
         let frames = news.members.iter().chain(&news.secret).map(|frame| (**frame).clone());
         self.out.extend(frames);
@@ -216,6 +224,12 @@ impl Session {
         match frame {
             Frame::Mail(mail) => self.incoming.arrived(*mail, now),
             Frame::Verdicts(verdicts) => self.outgoing.judged(verdicts.0, now),
+            Frame::Receipts(receipts) => {
+                if !self.receipts.arrived(receipts) {
+                    return Err(Ended::Protocol("it sends receipts and waits for no answer"));
+                }
+            }
+            Frame::ReceiptsTaken(seq) => self.receipts.answered(seq),
             Frame::Members(statements) => {
                 let changed = self.shared.membership().on_members(&statements);
                 match changed {
@@ -251,6 +265,7 @@ impl Session {
         let count = self.out.len().min(CONTROL);
         frames.extend(self.out.drain(..count));
         if self.out.is_empty() {
+            frames.extend(self.receipts.next(now));
             self.outgoing.next(now, &mut frames);
         }
         frames

@@ -20,7 +20,7 @@ use amesh_proto::member::MeshId;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::ticket::Ticket;
 use amesh_proto::time::UnixMillis;
-use amesh_store::{Destination, PeerRecord, Store, StoreError};
+use amesh_store::{Destination, PeerRecord, ReceiptOwner, Store, StoreError};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -94,8 +94,10 @@ impl Shared {
         }
     }
 
+    /// Whether mail, or a receipt, waits for `node`.
     pub(crate) fn has_mail_for(&self, node: &NodeId) -> bool {
         self.store.outbox_len(&Destination::Node(*node)) > 0
+            || self.store.receipt_count(ReceiptOwner::Node(*node)) > 0
     }
 
     /// Where `node` may be reached, best first: where it is seen, then where it was reached before.

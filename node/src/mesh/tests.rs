@@ -5,6 +5,7 @@ mod discovery;
 mod joining;
 mod leaving;
 mod mailing;
+mod receipts;
 mod rotation;
 mod strangers;
 mod village;

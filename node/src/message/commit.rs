@@ -6,7 +6,6 @@ use super::Prepared;
 use super::accept::{Draft, Source};
 use super::error::{Full, Refusal};
 use super::plan::Plan;
-use crate::agents::Agent;
 use crate::tasks::Tasks;
 use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
@@ -18,7 +17,6 @@ use amesh_store::{
 use sha2::{Digest, Sha256};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
@@ -39,7 +37,7 @@ pub struct Written {
 /// Where it lies.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
-    Mailbox(Arc<Agent>),
+    Mailbox(AgentNo),
     Outbox { destination: Destination, host: Option<String> },
 }
 
@@ -147,7 +145,7 @@ impl Facts {
             _ => None,
         };
         let place = match plan {
-            Plan::Local { agent, .. } => Place::Mailbox(agent),
+            Plan::Local { agent, .. } => Place::Mailbox(agent.no),
             Plan::Host { node, host, .. } => {
                 Place::Outbox { destination: Destination::Node(node), host: Some(host) }
             }

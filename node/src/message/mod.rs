@@ -19,6 +19,7 @@ mod incoming;
 mod mailbox;
 mod notice;
 mod plan;
+mod receipt;
 pub mod retry;
 mod settle;
 mod status;
@@ -32,6 +33,7 @@ pub use deliver::inbox::MailSignal;
 pub use error::{Full, Refusal, SignatureFault};
 pub use incoming::{Accepted, Basis, Incoming, Method, Status};
 pub use notice::Notice;
+pub use receipt::ReadReceipt;
 pub use settle::Settled;
 
 use crate::agents::{Agent, Agents};
@@ -69,8 +71,6 @@ pub struct Config {
     pub expire_every_s: u64,
     /// When unreachable hosts are tried again.
     pub retry: retry::Config,
-    /// How mail is posted to the webhooks of agents.
-    pub webhook: deliver::webhook::Config,
 }
 
 impl Default for Config {
@@ -84,7 +84,6 @@ impl Default for Config {
             bad_signatures_per_minute: 60,
             expire_every_s: 30,
             retry: retry::Config::default(),
-            webhook: deliver::webhook::Config::default(),
         }
     }
 }
@@ -137,7 +136,7 @@ impl Hallway {
     /// A hallway without carriers; `mesh` adds itself with [`Self::add_carrier`] once it is built.
     #[must_use]
     pub fn new(config: Config, store: Store, agents: Agents, clock: SharedClock, tasks: Tasks) -> Self {
-        let deliver = Deliver::new(&config, &agents, clock.clone());
+        let deliver = Deliver::new(&config, agents.presence().clone(), clock.clone());
         let faults = Faults::new(config.bad_signatures_per_minute);
         let clock_is_off = AtomicBool::new(false);
         Self { inner: Arc::new(Inner { config, store, agents, clock, tasks, deliver, faults, clock_is_off }) }

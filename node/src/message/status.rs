@@ -26,25 +26,33 @@ impl Hallway {
             to: status.to.to_string(),
             queued_at: Some(status.receipt.queued_at.to_rfc3339()),
             remote_host,
+            delivered_at: status.delivered_at.map(|at| at.to_rfc3339()),
+            read_at: status.read_at.map(|at| at.to_rfc3339()),
             ..MessageState::default()
         };
         let local = matches!(status.place, Place::Mailbox(_));
+        let told = status.delivered_at.or(status.read_at).is_some();
+        let method_of_place = if local { Method::Relay } else { Method::Mesh };
         let (word, method, basis) = match status.state {
+            // Its recipient's node said so.
+            amesh_store::MessageState::Queued | amesh_store::MessageState::Delivered { .. }
+                if told && !local =>
+            {
+                (Status::Delivered, Method::Mesh, "handed_out".to_owned())
+            }
             amesh_store::MessageState::Queued if local => {
                 (Status::Queued, Method::Relay, "mailbox_written".to_owned())
             }
             amesh_store::MessageState::Queued => (Status::Queued, Method::Relay, "queued".to_owned()),
             // Another host's mailbox has it; whether the recipient has it, nobody here can know.
             amesh_store::MessageState::Delivered { basis } if !local => (Status::Queued, Method::Mesh, basis),
-            amesh_store::MessageState::Delivered { basis } => {
-                shown.delivered_at = Some(status.changed_at.to_rfc3339());
-                (Status::Delivered, Method::Relay, basis)
-            }
+            // When, is known only where the sender asked for a receipt.
+            amesh_store::MessageState::Delivered { basis } => (Status::Delivered, Method::Relay, basis),
             amesh_store::MessageState::Failed { code, detail } => {
                 shown.failed_at = Some(status.changed_at.to_rfc3339());
                 let basis = code.clone();
                 shown.error = Some(Failure { code, message: detail });
-                (Status::Failed, if local { Method::Relay } else { Method::Mesh }, basis)
+                (Status::Failed, method_of_place, basis)
             }
         };
         shown.status = word.as_str().to_owned();

@@ -4,4 +4,3 @@ mod house;
 mod links;
 mod local;
 mod remote;
-mod webhook;

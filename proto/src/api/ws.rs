@@ -168,6 +168,18 @@ pub struct MessageDelivered {
     pub method: String,
 }
 
+/// `message.read` (WS-11, RCP-2).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageRead {
+    /// The message.
+    pub id: String,
+    /// Its recipient.
+    #[serde(default)]
+    pub to: String,
+    /// RFC 3339.
+    pub read_at: String,
+}
+
 /// `error` (WS-12).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ErrorFrame {
@@ -217,10 +229,7 @@ pub enum ServerFrame {
     /// A message of ours was delivered.
     Delivered(MessageDelivered),
     /// A message of ours was read.
-    Read {
-        /// The message.
-        id: String,
-    },
+    Read(MessageRead),
     /// The reply to a `route` frame.
     RouteResult(RouteResponse),
     /// The reply to a ping.
@@ -260,7 +269,11 @@ impl ServerFrame {
                 delivered_at: of.optional_text("delivered_at")?.unwrap_or_default(),
                 method: of.optional_text("method")?.unwrap_or_default(),
             })),
-            "message.read" => Ok(Self::Read { id: of.text("id")? }),
+            "message.read" => Ok(Self::Read(MessageRead {
+                id: of.text("id")?,
+                to: of.optional_text("to")?.unwrap_or_default(),
+                read_at: of.optional_text("read_at")?.unwrap_or_default(),
+            })),
             "route.result" => Ok(Self::RouteResult(RouteResponse {
                 id: of.text("id")?,
                 status: of.text("status")?,

@@ -9,6 +9,7 @@ pub mod hello;
 pub mod join;
 pub mod mail;
 pub mod members;
+pub mod receipt;
 pub mod roster;
 
 pub use decode::{FrameDecoder, FrameError};
@@ -16,6 +17,7 @@ pub use hello::{Goodbye, Greeting, Hello, HelloAck, Proof, Refuse, RefuseCode};
 pub use join::{JoinClashes, JoinConfirm, JoinGrant, JoinRefuseCode, JoinRefused, JoinRequest};
 pub use mail::{LaterReason, MailFrame, Verdict, Verdicts};
 pub use members::{Neighbour, Neighbours, SecretFrame};
+pub use receipt::Receipts;
 pub use roster::{RosterAdvert, RosterPart, RosterPull, RosterVersion};
 
 use crate::member::list::Statements;
@@ -61,6 +63,10 @@ pub enum Frame {
     Goodbye(Goodbye),
     /// Where other members were last reached.
     Neighbours(Neighbours),
+    /// Word of messages that came from the other side.
+    Receipts(Receipts),
+    /// The receipts up to this one are durable.
+    ReceiptsTaken(u64),
     /// The newcomer's first word.
     JoinRequest(Box<JoinRequest>),
     /// Names that clash, before anything is decided.
@@ -92,6 +98,8 @@ impl Frame {
             Self::Pong(body) => put(kind::PONG, body, out),
             Self::Goodbye(body) => put(kind::GOODBYE, body, out),
             Self::Neighbours(body) => put(kind::NEIGHBOURS, body, out),
+            Self::Receipts(body) => put(kind::RECEIPTS, body, out),
+            Self::ReceiptsTaken(body) => put(kind::RECEIPTS_TAKEN, body, out),
             Self::JoinRequest(body) => put(kind::JOIN_REQUEST, body, out),
             Self::JoinClashes(body) => put(kind::JOIN_CLASHES, body, out),
             Self::JoinConfirm(body) => put(kind::JOIN_CONFIRM, body, out),
@@ -125,6 +133,8 @@ impl Frame {
             kind::PONG => Self::Pong(take(kind, body)?),
             kind::GOODBYE => Self::Goodbye(take(kind, body)?),
             kind::NEIGHBOURS => Self::Neighbours(take(kind, body)?),
+            kind::RECEIPTS => Self::Receipts(take(kind, body)?),
+            kind::RECEIPTS_TAKEN => Self::ReceiptsTaken(take(kind, body)?),
             kind::JOIN_REQUEST => Self::JoinRequest(take(kind, body)?),
             kind::JOIN_CLASHES => Self::JoinClashes(take(kind, body)?),
             kind::JOIN_CONFIRM => Self::JoinConfirm(take(kind, body)?),
@@ -139,10 +149,12 @@ impl Frame {
 #[must_use]
 pub const fn body_limit(kind: u8) -> usize {
     match kind {
-        kind::REFUSE | kind::SECRET | kind::ROSTER_PULL | kind::PING | kind::PONG => 256,
+        kind::REFUSE | kind::SECRET | kind::ROSTER_PULL | kind::PING | kind::PONG | kind::RECEIPTS_TAKEN => {
+            256
+        }
         kind::GOODBYE | kind::JOIN_CONFIRM | kind::JOIN_REFUSED => 256,
         kind::HELLO | kind::HELLO_ACK | kind::GREETING => 16 << 10,
-        kind::NEIGHBOURS | kind::ROSTER_ADVERT | kind::VERDICTS => 256 << 10,
+        kind::NEIGHBOURS | kind::ROSTER_ADVERT | kind::VERDICTS | kind::RECEIPTS => 256 << 10,
         kind::JOIN_REQUEST | kind::JOIN_CLASHES => 1 << 20,
         kind::MEMBERS | kind::JOIN_GRANT => 4 << 20,
         // Mail, parts of rosters, and whatever a later version sends.
@@ -201,6 +213,8 @@ mod kind {
     pub(super) const GOODBYE: u8 = 13;
     pub(super) const NEIGHBOURS: u8 = 14;
     pub(super) const GREETING: u8 = 15;
+    pub(super) const RECEIPTS: u8 = 16;
+    pub(super) const RECEIPTS_TAKEN: u8 = 17;
     pub(super) const JOIN_REQUEST: u8 = 32;
     pub(super) const JOIN_CLASHES: u8 = 33;
     pub(super) const JOIN_CONFIRM: u8 = 34;

@@ -71,6 +71,14 @@ fn every_kind() -> Vec<Frame> {
         ])),
         Frame::Ping(5),
         Frame::Pong(5),
+        Frame::Receipts(Receipts(vec![receipt::ReceiptFrame {
+            seq: 8,
+            id: "msg_1706648400_abc123".into(),
+            from: "alice@default.aimaestro.local".into(),
+            word: receipt::Word::Delivered("websocket".into()),
+            age_ms: 3,
+        }])),
+        Frame::ReceiptsTaken(8),
         Frame::Goodbye(Goodbye::Stopping),
         Frame::Neighbours(Neighbours(vec![Neighbour {
             node: key.id(),

@@ -11,10 +11,10 @@ use crate::mail::{AgentNo, Destination, MailboxEntry, MessageStatus, OutboxEntry
 use crate::meta::{Counters, LastTime};
 use crate::own_roster::{self, OwnRoster};
 use crate::peers::{self, PeerRecord};
-use crate::postings::{self, Posting};
+use crate::receipt::{Receipt, ReceiptOwner};
 use crate::rosters::{self, StoredRoster};
 use crate::verify::{self, Report};
-use crate::{api_keys, mailbox, outbox, pins, status};
+use crate::{api_keys, mailbox, outbox, pins, receipts, status};
 use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
 use amesh_proto::node_id::NodeId;
@@ -91,14 +91,6 @@ impl Store {
         self.shared().tally().mailbox(agent).total
     }
 
-    /// How far the posting of a message to a webhook came; nothing for what was never posted or is gone.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn posting(&self, agent: AgentNo, seq: Seq) -> Result<Option<Posting>, StoreError> {
-        self.read(|read| postings::of(read, agent, seq))
-    }
-
     /// The message that a mailbox shows under this id.
     ///
     /// # Errors
@@ -107,6 +99,26 @@ impl Store {
         let durable = self.shared().durable();
         let entry = self.read(|read| mailbox::entry(read, self.shared().bodies(), agent, id))?;
         Ok(entry.filter(|entry| entry.seq <= durable))
+    }
+
+    /// Up to `limit` receipts after the cursor, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn receipts(
+        &self,
+        owner: ReceiptOwner,
+        after: Option<Seq>,
+        limit: usize,
+    ) -> Result<Vec<(Seq, Receipt)>, StoreError> {
+        let span = (after.unwrap_or(Seq(0)), self.shared().durable());
+        self.read(|read| receipts::of(read, owner, span, limit))
+    }
+
+    /// How many receipts are kept for `owner`. Cheap.
+    #[must_use]
+    pub fn receipt_count(&self, owner: ReceiptOwner) -> u32 {
+        self.shared().tally().receipts(owner)
     }
 
     /// Up to `limit` messages for a destination after the cursor, oldest first.

@@ -14,7 +14,7 @@ use crate::endings::Expired;
 use crate::error::StoreError;
 use crate::mail::{AgentNo, CommitOutcome, Destination, NewMail, Seq, Settlement};
 use crate::peers::PeerRecord;
-use crate::postings::Posting;
+use crate::receipt::{BroughtReceipt, Given, ReceiptKind, ReceiptOwner};
 use crate::rosters::RosterDelta;
 use crate::tickets::{SpendOutcome, TokenHash};
 use amesh_proto::address::Address;
@@ -47,10 +47,30 @@ impl Store {
         self.submit(|reply| Change::MarkHandedOut(agent, seqs, reply))
     }
 
-    /// Notes how far the posting of a message to a webhook came; says whether it is still in the mailbox. What was taken
-    /// counts as handed out.
-    pub fn note_posting(&self, agent: AgentNo, seq: Seq, posting: Posting) -> Durable<bool> {
-        self.submit(|reply| Change::NotePosting(agent, seq, posting, reply))
+    /// Notes that messages of a mailbox, by shown id, were delivered or read, and keeps word of it for their senders.
+    pub fn give_receipts(
+        &self,
+        agent: AgentNo,
+        ids: Vec<MessageId>,
+        kind: ReceiptKind,
+        now: UnixMillis,
+    ) -> Durable<Vec<Given>> {
+        self.submit(|reply| Change::GiveReceipts(agent, ids, kind, now, reply))
+    }
+
+    /// Keeps receipts that another node brings for messages it was sent. Gives the agents they are for.
+    pub fn take_receipts(
+        &self,
+        node: NodeId,
+        receipts: Vec<BroughtReceipt>,
+        now: UnixMillis,
+    ) -> Durable<Vec<AgentNo>> {
+        self.submit(|reply| Change::TakeReceipts(node, receipts, now, reply))
+    }
+
+    /// Forgets receipts up to `until`: their owner has them.
+    pub fn forget_receipts(&self, owner: ReceiptOwner, until: Seq) -> Durable<()> {
+        self.submit(|reply| Change::ForgetReceipts(owner, until, reply))
     }
 
     /// Ends messages of the outbox; what is not there (any more) is passed over. Refused and expired ones put their

@@ -197,6 +197,7 @@ fn verify_finds_whatever_is_missing_or_unreadable() {
         Tree::Outbox,
         Tree::Expire,
         Tree::Tickets,
+        Tree::Receipts,
     ];
     for tree in trees {
         let (store, disk) = memory();
@@ -204,6 +205,7 @@ fn verify_finds_whatever_is_missing_or_unreadable() {
         committed(&store, local(mail("alice", "bob", 1), alice, bob));
         committed(&store, outgoing(mail("alice", "ann", 2), alice, to_node(2)));
         store.add_ticket([1; 32], NOW, false).wait().unwrap();
+        store.give_receipts(bob, vec![id(1)], ReceiptKind::Read, NOW).wait().unwrap();
         assert_whole(&store);
         break_in(&disk, tree, |_| Some(vec![9, 9, 9]));
         let Ok(store) = Store::on_memory(&disk, Config::default()) else { continue };

@@ -8,6 +8,7 @@ mod keys;
 mod limits;
 mod mail;
 mod openapi;
+mod receipts;
 mod socket;
 mod waiting;
 
@@ -163,6 +164,11 @@ impl Rig {
 
     fn key_of(name: &str) -> AgentKey {
         AgentKey::from_seed(&[name.len() as u8 ^ name.as_bytes()[0]; 32])
+    }
+
+    /// The agent as the node knows it.
+    fn agent(&self, client: &Client) -> Arc<crate::agents::Agent> {
+        self.state.parts.agents.authenticate(&client.api_key).unwrap()
     }
 
     async fn register(&self, name: &str) -> Client {

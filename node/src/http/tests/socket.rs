@@ -7,25 +7,25 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-struct Ws(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(super) struct Ws(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Ws {
     async fn raw(address: std::net::SocketAddr, path: &str) -> Self {
         Self(connect_async(format!("ws://{address}{path}")).await.unwrap().0)
     }
 
-    async fn open(address: std::net::SocketAddr, client: &Client) -> Self {
+    pub(super) async fn open(address: std::net::SocketAddr, client: &Client) -> Self {
         let mut ws = Self::raw(address, "/v1/ws").await;
         ws.say(json!({"type": "auth", "token": client.api_key})).await;
         assert_eq!(ws.hear().await["type"], "connected");
         ws
     }
 
-    async fn say(&mut self, frame: Value) {
+    pub(super) async fn say(&mut self, frame: Value) {
         self.0.send(Message::text(frame.to_string())).await.unwrap();
     }
 
-    async fn hear(&mut self) -> Value {
+    pub(super) async fn hear(&mut self) -> Value {
         loop {
             match soon(self.0.next()).await.unwrap().unwrap() {
                 Message::Text(text) => return serde_json::from_str(&text).unwrap(),

@@ -36,6 +36,7 @@ fn page(state: &state::State, agent: &Arc<Agent>, query: &Query<'_>) -> Result<P
     let (hallway, until) = (&state.parts.hallway, state.parts.store.position());
     let total = hallway.pending_count(agent);
     let page = mailbox::read(state, agent, after, limit, Method::Relay)?;
+    mailbox::delivered(state, agent, page.awaited, Method::Relay);
     let next = page.last.filter(|_| page.has_more);
     let remaining = match next {
         Some(last) => hallway.pending_between(agent, last, until)?.max(1),

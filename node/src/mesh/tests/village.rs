@@ -203,7 +203,10 @@ impl Node {
     }
 
     pub(super) async fn send(&self, from: &Arc<Agent>, to: &str, text: &str) -> Result<Accepted, Refusal> {
-        let request = signed(from.address.name(), to, text);
+        self.route(from, signed(from.address.name(), to, text)).await
+    }
+
+    pub(super) async fn route(&self, from: &Arc<Agent>, request: RouteRequest) -> Result<Accepted, Refusal> {
         let incoming = message::Incoming::FromAgent {
             agent: from.clone(),
             request: Box::new(request),
@@ -307,7 +310,7 @@ pub(super) fn address(name: &str) -> String {
     format!("{name}@default.aimaestro.local")
 }
 
-fn signed(from: &str, to: &str, text: &str) -> RouteRequest {
+pub(super) fn signed(from: &str, to: &str, text: &str) -> RouteRequest {
     let payload = format!(r#"{{"type":"request","message":"{text}"}}"#);
     let body = format!(r#"{{"to":"{to}","subject":"hello","payload":{payload}}}"#);
     let mut request = RouteRequest::parse(body.as_bytes()).unwrap();

@@ -10,7 +10,7 @@ pub trait Carrier: Send + Sync + std::fmt::Debug {
     /// Whether this carrier is the one for `destination`.
     fn serves(&self, destination: &Destination) -> bool;
 
-    /// New mail for `destination` is on disk. Must not block, and may be called thousands of times a second.
+    /// New mail, or a receipt, for `destination` is on disk. Must not block, and may be called thousands of times a second.
     fn wake(&self, destination: &Destination);
 
     /// Whether a verdict on new mail can be expected within milliseconds: connected, and no backlog before it.

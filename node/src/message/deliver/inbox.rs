@@ -4,7 +4,7 @@
 use amesh_store::{AgentNo, Seq};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -20,6 +20,9 @@ struct Inbox {
     committed: watch::Sender<()>,
     /// The highest sequence number that a socket has written. Sockets write in order, so one number says it all.
     pushed: watch::Sender<Option<Seq>>,
+    /// Up to where each open socket has written the agent's receipts.
+    told: Mutex<HashMap<u64, Seq>>,
+    next_watch: AtomicU64,
     /// The message that a caller last waited for in vain: until a socket has written it, callers do not wait.
     stalled_at: AtomicU64,
 }
@@ -30,6 +33,8 @@ pub struct MailSignal {
     inboxes: Arc<Inboxes>,
     agent: AgentNo,
     committed: watch::Receiver<()>,
+    /// This watch among those that tell receipts.
+    teller: Option<(Arc<Inbox>, u64)>,
 }
 
 impl Inboxes {
@@ -40,10 +45,12 @@ impl Inboxes {
             Arc::new(Inbox {
                 committed: watch::Sender::new(()),
                 pushed: watch::Sender::new(None),
+                told: Mutex::default(),
+                next_watch: AtomicU64::new(0),
                 stalled_at: AtomicU64::new(0),
             })
         });
-        MailSignal { inboxes: self.clone(), agent, committed: inbox.committed.subscribe() }
+        MailSignal { inboxes: self.clone(), agent, committed: inbox.committed.subscribe(), teller: None }
     }
 
     /// Mail for `agent` is on disk.
@@ -97,10 +104,32 @@ impl MailSignal {
             std::future::pending::<()>().await;
         }
     }
+
+    /// This watch is a socket's, and tells receipts: none is forgotten before it has told it.
+    #[must_use]
+    pub fn telling(mut self) -> Self {
+        if let Some(inbox) = self.inboxes.of(self.agent) {
+            let number = inbox.next_watch.fetch_add(1, Ordering::Relaxed);
+            inbox.told.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Seq(0));
+            self.teller = Some((inbox, number));
+        }
+        self
+    }
+
+    /// This socket has told the agent's receipts up to `seq`. Gives up to where all sockets have.
+    pub fn told(&self, seq: Seq) -> Seq {
+        let Some((inbox, number)) = &self.teller else { return seq };
+        let mut told = inbox.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert(*number, seq);
+        told.values().min().copied().unwrap_or(seq)
+    }
 }
 
 impl Drop for MailSignal {
     fn drop(&mut self) {
+        if let Some((inbox, number)) = self.teller.take() {
+            inbox.told.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        }
         let mut watched = self.inboxes.watched.write().unwrap_or_else(PoisonError::into_inner);
         // This watch itself is still counted.
         if watched.get(&self.agent).is_some_and(|inbox| inbox.committed.receiver_count() <= 1) {
@@ -142,6 +171,18 @@ mod tests {
         assert!(!tokio::time::timeout(Duration::from_secs(60), no_wait).await.unwrap());
         inboxes.pushed(AGENT, Seq(5));
         assert!(inboxes.written(AGENT, Seq(5), Duration::from_secs(10)).await);
+    }
+
+    #[test]
+    fn a_receipt_may_be_forgotten_once_every_open_socket_has_told_it() {
+        let inboxes = Arc::new(Inboxes::default());
+        let first = inboxes.subscribe(AGENT).telling();
+        let second = inboxes.subscribe(AGENT).telling();
+        let _long_poll = inboxes.subscribe(AGENT);
+        assert_eq!(first.told(Seq(5)), Seq(0));
+        assert_eq!(second.told(Seq(4)), Seq(4));
+        drop(second);
+        assert_eq!(first.told(Seq(6)), Seq(6));
     }
 
     #[tokio::test]

@@ -115,7 +115,8 @@ impl Session {
         let work = async move {
             let sent = async {
                 let request = RouteRequest::parse(data.get().as_bytes())?;
-                let to = request.to.clone();
+                // Who asked for a receipt gets that, and not the same word twice.
+                let to = (!request.options.receipt).then(|| request.to.clone());
                 Ok((route::send(&state, &agent, None, request).await?, to))
             };
             match sent.await {
@@ -138,10 +139,10 @@ impl Session {
 }
 
 /// `route.result`, and `message.delivered` where it was (A-15, WS-11).
-fn answers(accepted: &Accepted, to: String, reference: Option<&RawValue>) -> Vec<String> {
+fn answers(accepted: &Accepted, to: Option<String>, reference: Option<&RawValue>) -> Vec<String> {
     let shown = route::shown(accepted);
     let mut frames = Vec::with_capacity(2);
-    let delivered = (accepted.status == Status::Delivered).then(|| MessageDelivered {
+    let delivered = to.filter(|_| accepted.status == Status::Delivered).map(|to| MessageDelivered {
         id: shown.id.clone(),
         to,
         delivered_at: shown.delivered_at.clone().unwrap_or_default(),

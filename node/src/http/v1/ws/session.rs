@@ -24,10 +24,12 @@ pub(super) struct Session {
     pub(super) peer: Peer,
     pub(super) identity: Identity,
     pub(super) socket: WebSocket,
-    signal: MailSignal,
+    pub(super) signal: MailSignal,
     _online: Guard,
     /// Everything up to here has been written to this socket.
     written: Option<Seq>,
+    /// The agent's receipts up to here have been written to this socket.
+    pub(super) told: Option<Seq>,
     /// What was there when the socket opened lies up to here, and is marked as replayed.
     replay_until: Seq,
     /// Work that frames of this client asked for; its frames are the answers.
@@ -61,7 +63,7 @@ enum Event {
 impl Session {
     pub(super) fn new(state: Shared, peer: Peer, identity: Identity, socket: WebSocket) -> Self {
         // Watching begins before the mailbox is read, so that nothing falls between.
-        let signal = state.parts.hallway.subscribe(&identity.agent);
+        let signal = state.parts.hallway.subscribe(&identity.agent).telling();
         let replay_until = state.parts.store.position();
         let online = state.parts.agents.presence().connect(identity.agent.no);
         Self {
@@ -72,6 +74,7 @@ impl Session {
             signal,
             _online: online,
             written: None,
+            told: None,
             replay_until,
             under_way: FuturesUnordered::new(),
             last_active: Instant::now(),
@@ -90,6 +93,7 @@ impl Session {
         let greeting = text(&Connected::new(self.agent().address.as_str(), waiting));
         say(&mut self.socket, greeting).await?;
         self.push().await?;
+        self.tell().await?;
         let stopping = self.state.parts.tasks.stopping();
         let idle = Duration::from_secs(self.state.parts.config.socket_idle_s);
         loop {
@@ -104,7 +108,10 @@ impl Session {
             match event {
                 Event::Frame(Some(Ok(message))) => self.heard(message).await?,
                 Event::Frame(Some(Err(_)) | None) => return Err(End::Gone),
-                Event::Mail => self.push().await?,
+                Event::Mail => {
+                    self.push().await?;
+                    self.tell().await?;
+                }
                 Event::Answer(frames) => {
                     for frame in frames {
                         say(&mut self.socket, frame).await?;
@@ -131,9 +138,10 @@ impl Session {
             for (seq, mail) in &page.mail {
                 frames.push(text(&MessageNew::new(mail, &now, *seq <= self.replay_until)));
             }
-            let has_more = page.has_more;
-            drop(page);
+            let (has_more, awaited) = (page.has_more, page.awaited);
+            drop(page.mail);
             self.write_all(frames).await?;
+            mailbox::delivered(&self.state, self.agent(), awaited, Method::Websocket);
             self.written = Some(last);
             self.last_active = Instant::now();
             self.state.parts.hallway.pushed(self.agent(), last);
@@ -143,7 +151,7 @@ impl Session {
         }
     }
 
-    async fn write_all(&mut self, frames: Vec<String>) -> Result<(), End> {
+    pub(super) async fn write_all(&mut self, frames: Vec<String>) -> Result<(), End> {
         for frame in frames {
             let fed = tokio::time::timeout(super::WRITE, self.socket.feed(Message::text(frame))).await;
             fed.map_err(|_| End::Gone)?.map_err(|_| End::Gone)?;

@@ -13,13 +13,16 @@ use amesh_tests::wait::wait_until;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::future::Future;
+use std::path::Path;
 
 type Story = fn(&ShellClient) -> Result<()>;
 
-const STORIES: [(&str, Story); 5] = [
+const STORIES: [(&str, Story); 7] = [
     ("two_agents_in_one_home", |client| block_on(two_agents_in_one_home(client))),
     ("every_subject_and_context", |client| block_on(every_subject_and_context(client))),
     ("files_shared_with_amesh", |client| block_on(files_shared_with_amesh(client))),
+    ("files_with_messages", |client| block_on(files_with_messages(client))),
+    ("files_through_an_external_provider", |client| block_on(files_through_an_external_provider(client))),
     ("separate_homes_and_an_external_provider", |client| block_on(external_provider(client))),
     ("two_hosts_of_a_lan", two_hosts_of_a_lan),
 ];
@@ -213,6 +216,83 @@ async fn files_shared_with_amesh(client: &ShellClient) -> Result<()> {
     let left = node.amesh(&["--agent", "bob", "inbox", "--all"]).await?;
     ensure!(left["count"] == 1, "{left}");
     Ok(())
+}
+
+/// Writes files worth sending; their paths.
+fn files(dir: &Path) -> Result<Vec<String>> {
+    let long: Vec<u8> = (0..300_000_u32).flat_map(|n| n.to_le_bytes()).collect();
+    let png = [b"\x89PNG\r\n\x1a\n".as_slice(), &[0; 64]].concat();
+    let all = [("notes.txt", b"plain text\n".to_vec()), ("r\u{e9}sum\u{e9} (1).bin", long), ("dot.png", png)];
+    let write = |(name, bytes): (&str, Vec<u8>)| {
+        let path = dir.join(name);
+        std::fs::write(&path, bytes)?;
+        Ok(path.display().to_string())
+    };
+    all.into_iter().map(write).collect()
+}
+
+/// Every file of `sent` is in `got` with the same content, whatever it is called there.
+fn all_arrived(sent: &[String], got: &Path) -> Result<()> {
+    let read = |entry: std::io::Result<std::fs::DirEntry>| Ok(std::fs::read(entry?.path())?);
+    let there = std::fs::read_dir(got)?.map(read).collect::<Result<Vec<_>>>()?;
+    ensure!(there.len() == sent.len(), "{} files of {}", there.len(), sent.len());
+    for path in sent {
+        ensure!(there.contains(&std::fs::read(path)?), "{path} did not arrive whole");
+    }
+    Ok(())
+}
+
+async fn files_with_messages(client: &ShellClient) -> Result<()> {
+    let node = one_node().await?;
+    let agents = agents(client, &node, &["alice", "bob"]).await?;
+    let [alice, bob] = agents.as_slice() else { bail!("two agents") };
+    let dir = tempfile::tempdir()?;
+    let sent = files(dir.path())?;
+    let mut words = vec!["bob", "files", "see \"them\" \\ there"];
+    sent.iter().for_each(|path| words.extend(["--attach", path]));
+    let id = alice.sends(&words).await?;
+    let mail = bob.fetched().await?.remove(0);
+    let named = mail["payload"]["attachments"].as_array().context("no attachments")?.clone();
+    ensure!(named.len() == sent.len() && mail["local"]["security"]["trust"] == "verified", "{mail}");
+    let got = dir.path().join("got");
+    bob.does("amp-download", &[&id, "--all", "--dest", &got.to_string_lossy()]).await?;
+    all_arrived(&sent, &got)?;
+    let one = dir.path().join("one");
+    let first = named[0]["id"].as_str().context("no id")?;
+    bob.does("amp-download", &[&id, first, "--dest", &one.to_string_lossy()]).await?;
+    all_arrived(&sent[..1], &one)?;
+    ensure!(bob.does("amp-read", &[&id, "--download"]).await?.contains("Results: 3 downloaded, 0 failed"));
+    // With an answer, too; and a program is refused by the client itself.
+    bob.does("amp-reply", &[&id, "thanks", "--attach", &sent[0]]).await?;
+    ensure!(alice.fetched().await?[0]["payload"]["attachments"][0]["filename"] == "notes.txt");
+    let script = dir.path().join("run.sh");
+    std::fs::write(&script, "#!/bin/sh\necho no\n")?;
+    alice.fails("amp-send", &["bob", "a script", "run it", "--attach", &script.to_string_lossy()]).await?;
+    let read = node.amesh(&["--agent", "bob", "read", &id]).await?;
+    ensure!(read["trust"] == "verified", "by amesh: {read}");
+    Ok(())
+}
+
+/// Where the client knows no local node, it uploads to the bare address of the provider (ICL-37).
+async fn files_through_an_external_provider(client: &ShellClient) -> Result<()> {
+    let mut node = Node::on_loopback("other")?.with(&["--provider", "other.example", "--org", "acme"]);
+    node.start().await?;
+    let api = format!("http://{}", node.ready()?.api);
+    // Nobody listens on port 1: the agent has no registration but the external one.
+    let alice = client.agent(&node, "alice")?.with("AMP_MAESTRO_URL", "http://127.0.0.1:1");
+    alice.does("amp-init", &["--auto"]).await?;
+    alice.does("amp-register", &["-p", "other.example", "-a", &api, "-t", "acme"]).await?;
+    let zoe = client.agent(&node, "zoe")?.with("AMP_PROVIDER_DOMAIN", "other.example");
+    zoe.does("amp-init", &["--auto"]).await?;
+    let dir = tempfile::tempdir()?;
+    let sent = files(dir.path())?;
+    let mut words = vec!["zoe@acme.other.example", "files", "from outside"];
+    sent.iter().for_each(|path| words.extend(["--attach", path]));
+    let id = alice.sends(&words).await?;
+    ensure!(zoe.fetched().await?.len() == 1);
+    let got = dir.path().join("got");
+    zoe.does("amp-download", &[&id, "--all", "--dest", &got.to_string_lossy()]).await?;
+    all_arrived(&sent, &got)
 }
 
 /// A second node is an external provider with a domain of its own; the homes have nothing in common.

@@ -198,7 +198,7 @@ pub(super) async fn register(ctx: &Context, args: &RegisterArgs) -> anyhow::Resu
     // The reference client calls a user key a token, too.
     let (user_keys, tokens): (Vec<&str>, Vec<&str>) =
         args.token.as_deref().into_iter().partition(|token| token.starts_with("uk_"));
-    let user_key = args.user_key.as_deref().or(user_keys.first().copied());
+    let user_key = args.user_key.as_deref().or_else(|| user_keys.first().copied());
     if user_key.is_some_and(|key| !key.starts_with("uk_")) {
         return Err(Trouble::usage("this is no user key").because("user keys begin with uk_").into());
     }

@@ -68,7 +68,7 @@ async fn install(ctx: &Context, args: &ServiceInstallArgs) -> anyhow::Result<()>
             .into());
     }
     disk::make_dir(&data_dir).map_err(Trouble::from)?;
-    disk::make_dir(file.parent().unwrap_or(Path::new("/"))).map_err(Trouble::from)?;
+    disk::make_dir(file.parent().unwrap_or_else(|| Path::new("/"))).map_err(Trouble::from)?;
     disk::write_whole(&file, content.as_bytes(), PUBLIC).map_err(Trouble::from)?;
     for command in &commands {
         run(command).await?;

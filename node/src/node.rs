@@ -83,13 +83,14 @@ impl App {
             groups.hallway.clone(),
         );
         let mesh = start_mesh(&config, &data_dir, identity, &store, &hallway, &clock, &groups).await?;
+        agents.webhooks().protect(mesh.listen_addr().port());
         hallway.start_expiry();
         housekeeping::start(&groups.hallway, store.clone(), clock.clone(), data_dir.clone());
         let ready = Ready::of(&naming, bound.addresses(), mesh.listen_addr(), mesh.node_id());
         let stop_requested = Arc::new(Notify::new());
         let parts = http::Parts {
             agents,
-            hallway,
+            hallway: hallway.clone(),
             store: store.clone(),
             mesh: Some(mesh.clone()),
             naming,
@@ -101,6 +102,8 @@ impl App {
         };
         let state = http::serve(bound, parts);
         control::serve(&data_dir, state)?;
+        // The ports of this node are known now, and none of them is a webhook's.
+        hallway.start_webhooks();
         let file = NodeFile::write(&data_dir, &ready)?;
         Ok(Self { store, mesh, groups, stop_requested, ready, file })
     }

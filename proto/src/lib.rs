@@ -22,4 +22,5 @@ pub mod sign;
 pub mod ticket;
 pub mod time;
 pub mod trust;
+pub mod webhook;
 pub mod wire;

@@ -12,6 +12,7 @@ use crate::files::FilePart;
 use crate::group::Group;
 use crate::mail::{AgentNo, CommitOutcome, Destination, Holder, Seq, Settlement};
 use crate::peers::{self, PeerRecord};
+use crate::postings::{self, Posting};
 use crate::receipt::{BroughtReceipt, Given, ReceiptKind, ReceiptOwner};
 use crate::rosters::{self, RosterDelta};
 use crate::tickets::{self, SpendOutcome, TokenHash};
@@ -95,6 +96,7 @@ pub(crate) enum Change {
     CommitMail(Box<Prepared>, Reply<CommitOutcome>),
     Acknowledge(AgentNo, Vec<MessageId>, Reply<Vec<MessageId>>),
     MarkHandedOut(AgentNo, Vec<Seq>, Reply<()>),
+    NotePosting(AgentNo, Seq, Posting, Reply<bool>),
     GiveReceipts(AgentNo, Vec<MessageId>, ReceiptKind, UnixMillis, Reply<Vec<Given>>),
     TakeReceipts(NodeId, Vec<BroughtReceipt>, UnixMillis, Reply<Vec<AgentNo>>),
     ForgetReceipts(ReceiptOwner, Seq, Reply<()>),
@@ -154,6 +156,9 @@ impl Change {
             }
             Self::MarkHandedOut(agent, seqs, reply) => {
                 answer(reply, group.apply(|group| mailbox::mark_handed_out(group, agent, &seqs)))
+            }
+            Self::NotePosting(agent, seq, posting, reply) => {
+                answer(reply, group.apply(|group| postings::note(group, agent, seq, posting)))
             }
             Self::GiveReceipts(agent, ids, kind, now, reply) => {
                 answer(reply, group.apply(|group| receipts::give(group, agent, &ids, &kind, now)))
@@ -261,6 +266,7 @@ impl Change {
         match self {
             Self::CommitMail(_, reply) => send(reply, Err(error)),
             Self::Acknowledge(.., reply) => send(reply, Err(error)),
+            Self::NotePosting(.., reply) => send(reply, Err(error)),
             Self::GiveReceipts(.., reply) => send(reply, Err(error)),
             Self::TakeReceipts(.., reply) => send(reply, Err(error)),
             Self::Expire(.., reply) | Self::RememberTime(.., reply) => send(reply, Err(error)),

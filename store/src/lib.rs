@@ -37,6 +37,7 @@ mod outbox;
 mod own_roster;
 mod peers;
 mod pins;
+mod postings;
 mod receipt;
 mod receipts;
 mod rosters;
@@ -73,6 +74,7 @@ pub use mail::{
 pub use maintain::{MaintainError, Restored, backup_name, reset, restore, rotate_backups};
 pub use own_roster::OwnRoster;
 pub use peers::PeerRecord;
+pub use postings::Posting;
 pub use receipt::{BroughtReceipt, Given, Receipt, ReceiptKind, ReceiptOwner};
 pub use rosters::{RosterDelta, StoredRoster};
 pub use space::{Space, SpaceProbe};

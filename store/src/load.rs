@@ -10,7 +10,7 @@ use crate::meta::{Birth, Counters, FORMAT};
 use crate::shared::{Shared, as_read};
 use crate::tally::Tally;
 use crate::txn::Txn;
-use crate::{agents, attachments, blob, files, handed, outbox, receipts};
+use crate::{agents, attachments, blob, files, handed, outbox, postings, receipts};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -151,6 +151,7 @@ fn count(read: &dyn Read) -> Result<Tally, StoreError> {
     let mut tally = Tally::default();
     agents::each(read, &mut |agent| tally.set_agent(agent, true))?;
     handed::each(read, &mut |agent, count| tally.set_mailbox(agent, count))?;
+    postings::each(read, &mut |agent| tally.add_posting(agent))?;
     outbox::count(read, &mut tally)?;
     attachments::each_upload(read, &mut |upload| tally.add_upload(&upload.holder, upload.size))?;
     files::each(read, &mut |_, uses| tally.add_file(uses.size))?;

@@ -271,7 +271,7 @@ pub enum MessageState {
     Queued,
     /// With the recipient or the recipient's host.
     Delivered {
-        /// What proves it: `handed_out` and `acknowledged` for local mailboxes, else what the carrier gave.
+        /// What proves it: `handed_out`, `webhook_2xx` and `acknowledged` for local mailboxes, else what the carrier gave.
         basis: String,
     },
     /// It will not arrive.

@@ -10,7 +10,7 @@ use crate::group::Group;
 use crate::key::{last_number, with_number};
 use crate::mail::{AgentNo, MailboxEntry, Seq};
 use crate::trees::Tree;
-use crate::{handed, history, walk};
+use crate::{handed, history, postings, walk};
 use amesh_proto::id::MessageId;
 use amesh_proto::time::UnixMillis;
 use amesh_proto::trust::Trust;
@@ -116,6 +116,7 @@ pub(crate) fn take_all(group: &mut Group<'_>, agent: AgentNo) -> Result<Vec<Head
 }
 
 fn remove(group: &mut Group<'_>, agent: AgentNo, seq: Seq, body: BodyPlace) -> Result<(), StoreError> {
+    postings::forget(group, agent, seq)?;
     let before = group.tally().mailbox(agent);
     let count = handed::forget(&mut group.txn, before, agent, seq)?;
     body.release(group)?;

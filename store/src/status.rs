@@ -6,6 +6,7 @@ use crate::error::StoreError;
 use crate::history;
 use crate::mail::{AgentNo, MessageState, MessageStatus, Place};
 use crate::mailbox::{self, Standing};
+use crate::postings::{self, Posting};
 use amesh_proto::id::MessageId;
 
 /// The answer to a sender who asks. What the mailbox itself tells is not written down a second time.
@@ -16,11 +17,17 @@ pub(crate) fn of(
 ) -> Result<Option<MessageStatus>, StoreError> {
     let Some((_, entry)) = history::sent_by(read, sender, id)? else { return Ok(None) };
     let receipt = entry.receipt(id);
-    let mut state = entry.state;
+    let (mut state, mut changed_at) = (entry.state, entry.changed_at);
     if let (MessageState::Queued, Place::Mailbox(agent)) = (&state, &entry.place) {
         match mailbox::standing(read, *agent, entry.seq)? {
             Standing::New => {}
-            Standing::HandedOut => state = MessageState::Delivered { basis: "handed_out".into() },
+            Standing::HandedOut => match postings::of(read, *agent, entry.seq)? {
+                Some(Posting::Taken { at }) => {
+                    state = MessageState::Delivered { basis: "webhook_2xx".into() };
+                    changed_at = at;
+                }
+                _ => state = MessageState::Delivered { basis: "handed_out".into() },
+            },
             Standing::Gone => state = MessageState::Delivered { basis: "acknowledged".into() },
         }
     }
@@ -29,7 +36,7 @@ pub(crate) fn of(
         to: entry.to,
         place: entry.place,
         state,
-        changed_at: entry.changed_at,
+        changed_at,
         expires_at: entry.expires_at,
         delivered_at: entry.delivered_at,
         read_at: entry.read_at,

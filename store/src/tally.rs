@@ -14,6 +14,8 @@ pub(crate) type LaneId = [u8; 16];
 pub(crate) struct Tally {
     agents: HashSet<AgentNo>,
     mailboxes: HashMap<AgentNo, BoxCount>,
+    /// Rows of `postings`, for agents that have some.
+    postings: HashMap<AgentNo, u32>,
     destinations: BTreeMap<Vec<u8>, Queue>,
     /// Uploads and their bytes.
     uploads: HashMap<Holder, (u32, u64)>,
@@ -80,6 +82,23 @@ impl Tally {
             self.mailboxes.remove(&agent);
         } else {
             self.mailboxes.insert(agent, count);
+        }
+    }
+
+    pub(crate) fn postings(&self, agent: AgentNo) -> u32 {
+        self.postings.get(&agent).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn add_posting(&mut self, agent: AgentNo) {
+        *self.postings.entry(agent).or_default() += 1;
+    }
+
+    pub(crate) fn remove_posting(&mut self, agent: AgentNo) {
+        if let Some(count) = self.postings.get_mut(&agent) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.postings.remove(&agent);
+            }
         }
     }
 

@@ -45,13 +45,15 @@ pub(crate) enum Tree {
     Uploads,
     /// Attachment id, who may have it, message → file. `attachments.rs`.
     Shares,
+    /// Agent number, sequence number → how far the posting to a webhook came. `postings.rs`.
+    Postings,
     /// Sender or its node, sequence number → word of a message's delivery. `receipts.rs`.
     Receipts,
 }
 
 impl Tree {
     /// Every tree, in the order of their numbers.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Meta,
         Self::Agents,
         Self::AgentNames,
@@ -73,6 +75,7 @@ impl Tree {
         Self::Files,
         Self::Uploads,
         Self::Shares,
+        Self::Postings,
         Self::Receipts,
     ];
 
@@ -105,6 +108,7 @@ impl Tree {
             Self::Files => "files",
             Self::Uploads => "uploads",
             Self::Shares => "shares",
+            Self::Postings => "postings",
             Self::Receipts => "receipts",
         }
     }

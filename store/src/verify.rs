@@ -18,6 +18,7 @@ use crate::meta::{Birth, Counters};
 use crate::outbox::{self, LastNumber};
 use crate::peers::PeerRecord;
 use crate::pins::PinValue;
+use crate::postings::Posting;
 use crate::receipt::Receipt;
 use crate::tally::BoxCount;
 use crate::tickets::TicketValue;
@@ -179,6 +180,10 @@ impl Walk<'_> {
             Tree::Shares => {
                 self.use_file(codec::decode::<Share>(value)?.digest);
                 Ok(None)
+            }
+            Tree::Postings => {
+                codec::decode::<Posting>(value)?;
+                self.needs(Tree::Mailbox, key, "a posting of a message that is gone")
             }
         }
     }

@@ -198,6 +198,14 @@ impl TestAgent {
         self.http.get(path, Some(&self.key)).await
     }
 
+    /// Changes how mail is delivered to this agent; the raw reply.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn wants(&self, delivery: &Value) -> Result<Reply> {
+        self.http.patch("/v1/agents/me", Some(&self.key), &json!({"delivery": delivery})).await
+    }
+
     /// Opens a WebSocket and authenticates by the first frame.
     ///
     /// # Errors

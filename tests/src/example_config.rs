@@ -6,11 +6,12 @@ use syn::{Attribute, Expr, Fields, Item, Lit, Meta};
 use toml::{Table, Value};
 
 /// Where each table's struct is declared: the table's path in the file, the source, the struct.
-const STRUCTS: [(&str, &str, &str); 10] = [
+const STRUCTS: [(&str, &str, &str); 11] = [
     ("", "node/src/config.rs", "Config"),
     ("store", "store/src/config.rs", "Config"),
     ("message", "node/src/message/mod.rs", "Config"),
     ("message.retry", "node/src/message/retry.rs", "Config"),
+    ("message.webhook", "node/src/message/deliver/webhook/mod.rs", "Config"),
     ("mesh_link", "node/src/mesh/config.rs", "Config"),
     ("agents", "node/src/agents/mod.rs", "Config"),
     ("http", "node/src/http/mod.rs", "Config"),

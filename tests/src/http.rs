@@ -89,6 +89,14 @@ impl Http {
         self.send("POST", path, key, Some(body.to_owned())).await
     }
 
+    /// `PATCH` with JSON.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn patch(&self, path: &str, key: Option<&str>, body: &Value) -> Result<Reply> {
+        self.send("PATCH", path, key, Some(body.to_string())).await
+    }
+
     /// `DELETE`.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ mod rename;
 mod suggest;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod webhook;
 
 pub use agent::Agent;
 pub use error::{AuthError, RegisterError, RotateError};
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+use webhook::{AllowedTarget, Names, SystemNames, Webhooks};
 
 /// Who may register.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,13 +40,16 @@ use std::time::Duration;
 pub struct Config {
     /// Let agents name any tenant, not only this node's organization.
     pub any_tenant: bool,
-    /// Take webhook addresses that are not HTTPS (local networks only, REG-7).
-    pub plain_webhooks: bool,
+    /// Post mail to the webhooks that agents register.
+    pub webhooks: bool,
+    /// Where webhooks may lead besides public HTTPS addresses: IP addresses or ranges, each with an optional port, as in
+    /// `127.0.0.1:8080` or `192.168.1.0/24`. Plain HTTP is for these only (REG-7). Ports of this node are never reached.
+    pub webhook_allow: Vec<AllowedTarget>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { any_tenant: true, plain_webhooks: true }
+        Self { any_tenant: true, webhooks: true, webhook_allow: Vec::new() }
     }
 }
 
@@ -63,6 +68,7 @@ struct Inner {
     presence: Presence,
     /// Held while an agent changes, so that what is in memory follows what is on disk in the same order.
     changing: tokio::sync::Mutex<()>,
+    webhooks: Webhooks,
     /// Keys that were asked for lately, and when. Emptied whenever an agent or a key changes.
     keys: RwLock<HashMap<KeyHash, (Arc<Agent>, Duration)>>,
 }
@@ -78,6 +84,20 @@ impl Agents {
         clock: SharedClock,
         directory: Directory,
     ) -> Result<Self, StoreError> {
+        Self::load_with(config, store, clock, directory, Arc::new(SystemNames))
+    }
+
+    /// Like [`Self::load`], with another way of looking up the names in webhooks.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with(
+        config: Config,
+        store: Store,
+        clock: SharedClock,
+        directory: Directory,
+        names: Arc<dyn Names>,
+    ) -> Result<Self, StoreError> {
         for face in store.own_roster()?.entries {
             directory.put_own(face);
         }
@@ -92,8 +112,9 @@ impl Agents {
             }
         }
         let keys = RwLock::default();
+        let webhooks = Webhooks::new(config.webhooks, config.webhook_allow.clone(), names);
         let (presence, changing) = (Presence::default(), tokio::sync::Mutex::default());
-        let inner = Inner { config, store, clock, directory, presence, changing, keys };
+        let inner = Inner { config, store, clock, directory, presence, webhooks, changing, keys };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -123,6 +144,12 @@ impl Agents {
         &self.inner.presence
     }
 
+    /// Where webhooks may lead, and who has one.
+    #[must_use]
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.inner.webhooks
+    }
+
     /// Changes what an agent may change of itself (REG-23).
     ///
     /// # Errors
@@ -130,7 +157,10 @@ impl Agents {
     pub async fn update(&self, agent: &Agent, patch: AgentPatch) -> Result<Arc<Agent>, RegisterError> {
         let delivery = match patch.delivery {
             None => None,
-            Some(wanted) => Some(registration::merged(&self.inner.config, &agent.record.delivery, wanted)?),
+            Some(wanted) => {
+                let merged = registration::merged(&self.inner.webhooks, &agent.record.delivery, wanted);
+                Some(merged.await?)
+            }
         };
         let change = AgentChange {
             alias: patch.alias.map(|alias| Some(alias).filter(|alias| !alias.is_empty())),
@@ -141,6 +171,7 @@ impl Agents {
         let record = self.inner.store.update_agent(agent.no, change, self.now()).await?;
         let Ok(changed) = Agent::from_record(record) else { return Err(StoreError::NoSuchAgent.into()) };
         self.put(changed.clone());
+        self.inner.webhooks.have_changed();
         Ok(changed)
     }
 
@@ -155,6 +186,7 @@ impl Agents {
         self.inner.directory.remove_local(&agent.address);
         self.show(&agent.address);
         self.inner.presence.forget(agent.no);
+        self.inner.webhooks.have_changed();
         self.forget_keys();
         Ok(now)
     }
@@ -167,7 +199,11 @@ impl Agents {
 
     fn put(&self, agent: Arc<Agent>) {
         self.show(&agent.address);
+        let has_webhook = agent.record.delivery.webhook_url.is_some();
         self.inner.directory.put_local(agent);
+        if has_webhook {
+            self.inner.webhooks.have_changed();
+        }
         self.forget_keys();
     }
 

@@ -2,7 +2,8 @@
 //! (REG-1…13, A-24, A-42). Called by `Agents::register`, which the register door calls.
 
 use super::error::RegisterError;
-use super::{Agent, Agents, Config, api_key, suggest};
+use super::webhook::Webhooks;
+use super::{Agent, Agents, api_key, suggest};
 use amesh_proto::address::{self, Address};
 use amesh_proto::api::agents::DeliverySettings;
 use amesh_proto::api::fields::BadBody;
@@ -46,7 +47,6 @@ struct Checked {
     address: Address,
     tenant: String,
     key: PublicKey,
-    delivery: Delivery,
     metadata: Option<String>,
 }
 
@@ -71,6 +71,10 @@ impl Agents {
         }
         let api_key = api_key::mint(rand::random());
         let Some(api_key_hash) = api_key::hash(&api_key) else { return Err(impossible_key()) };
+        // the socket first, unless the agent says otherwise.
+        let usual = Delivery { prefer_websocket: true, ..Delivery::default() };
+        let delivery =
+            merged(&self.inner.webhooks, &usual, request.delivery.clone().unwrap_or_default()).await?;
         let address = checked.address.clone();
         let proven = self.proves(&checked.key, &request);
         let new = NewAgent {
@@ -80,7 +84,7 @@ impl Agents {
             alias: request.alias.filter(|alias| !alias.is_empty()),
             key_algorithm: checked.key.algorithm(),
             public_key_der: checked.key.to_spki_der().to_vec(),
-            delivery: checked.delivery,
+            delivery,
             metadata: checked.metadata,
             api_key_hash,
             may_return: proven || by.own_user,
@@ -184,13 +188,11 @@ impl Agents {
             return Err(invalid("alias", format_args!("at most {ALIAS_CHARS} characters are allowed")));
         }
         let address = self.address(request, &tenant)?;
-        let none = Delivery::default();
-        let delivery = merged(&self.inner.config, &none, request.delivery.clone().unwrap_or_default())?;
         let metadata = request.metadata.clone().map(|members| serde_json::Value::Object(members).to_string());
         if metadata.as_ref().is_some_and(|text| text.len() > METADATA_BYTES) {
             return Err(invalid("metadata", format_args!("at most {METADATA_BYTES} bytes are allowed")));
         }
-        Ok(Checked { address, tenant, key, delivery, metadata })
+        Ok(Checked { address, tenant, key, metadata })
     }
 
     /// REG-12: `name@repo.platform.tenant.provider`.
@@ -232,24 +234,23 @@ impl Agents {
 }
 
 /// Delivery settings after a change, member by member (REG-23); an empty text removes.
-pub(super) fn merged(
-    config: &Config,
+pub(super) async fn merged(
+    rules: &Webhooks,
     before: &Delivery,
     wanted: DeliverySettings,
 ) -> Result<Delivery, RegisterError> {
-    let url = wanted.webhook_url.filter(|url| url.len() <= URL_BYTES || url.is_empty());
-    if let Some(url) = url.as_deref().filter(|url| !url.is_empty()) {
-        let secure = url.starts_with("https://") || (config.plain_webhooks && url.starts_with("http://"));
-        if !secure || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(invalid("delivery", "webhook_url must be an https:// address"));
-        }
+    if wanted.webhook_secret.as_ref().is_some_and(|secret| secret.len() > SECRET_BYTES) {
+        return Err(invalid("delivery", format_args!("webhook_secret: at most {SECRET_BYTES} bytes")));
+    }
+    if let Some(url) = wanted.webhook_url.as_deref().filter(|url| !url.is_empty()) {
+        rules.admit(url).await.map_err(|fault| invalid("delivery", fault))?;
     }
     let changed = |new: Option<String>, old: &Option<String>| match new {
         None => old.clone(),
         Some(text) => Some(text).filter(|text| !text.is_empty()),
     };
     Ok(Delivery {
-        webhook_url: changed(url, &before.webhook_url),
+        webhook_url: changed(wanted.webhook_url, &before.webhook_url),
         webhook_secret: changed(wanted.webhook_secret, &before.webhook_secret),
         prefer_websocket: wanted.prefer_websocket.unwrap_or(before.prefer_websocket),
     })
@@ -267,4 +268,4 @@ fn impossible_key() -> RegisterError {
 const PROOF_AGE: Duration = Duration::from_secs(300);
 const ALIAS_CHARS: usize = 256;
 const METADATA_BYTES: usize = 16 * 1024;
-const URL_BYTES: usize = 2048;
+const SECRET_BYTES: usize = 1024;

@@ -96,6 +96,9 @@ async fn listen(address: SocketAddr) -> Result<(SocketAddr, TcpListener), BindEr
 
 /// Serves `bound` until the doors' tasks are told to stop. Returns at once.
 pub fn serve(bound: Bound, parts: Parts) -> Shared {
+    for address in bound.addresses() {
+        parts.agents.webhooks().protect(address.port());
+    }
     let state = State::new(parts, bound.addresses());
     let doors = Doors::new(state.clone());
     for (address, listener) in bound.listeners {

@@ -6,6 +6,7 @@ use super::Prepared;
 use super::accept::{Draft, Source};
 use super::error::{Full, Refusal};
 use super::plan::Plan;
+use crate::agents::Agent;
 use crate::tasks::Tasks;
 use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
@@ -17,6 +18,7 @@ use amesh_store::{
 use sha2::{Digest, Sha256};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
@@ -37,7 +39,7 @@ pub struct Written {
 /// Where it lies.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
-    Mailbox(AgentNo),
+    Mailbox(Arc<Agent>),
     Outbox { destination: Destination, host: Option<String> },
 }
 
@@ -145,7 +147,7 @@ impl Facts {
             _ => None,
         };
         let place = match plan {
-            Plan::Local { agent, .. } => Place::Mailbox(agent.no),
+            Plan::Local { agent, .. } => Place::Mailbox(agent),
             Plan::Host { node, host, .. } => {
                 Place::Outbox { destination: Destination::Node(node), host: Some(host) }
             }

@@ -81,7 +81,7 @@ pub enum Status {
 pub enum Method {
     /// Pushed over an open socket.
     Websocket,
-    /// Posted to the recipient's own address.
+    /// Posted, or to be posted, to the recipient's webhook.
     Webhook,
     /// Waiting to be fetched or carried.
     Relay,

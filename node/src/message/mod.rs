@@ -71,6 +71,8 @@ pub struct Config {
     pub expire_every_s: u64,
     /// When unreachable hosts are tried again.
     pub retry: retry::Config,
+    /// How mail is posted to the webhooks of agents.
+    pub webhook: deliver::webhook::Config,
 }
 
 impl Default for Config {
@@ -84,6 +86,7 @@ impl Default for Config {
             bad_signatures_per_minute: 60,
             expire_every_s: 30,
             retry: retry::Config::default(),
+            webhook: deliver::webhook::Config::default(),
         }
     }
 }
@@ -136,7 +139,7 @@ impl Hallway {
     /// A hallway without carriers; `mesh` adds itself with [`Self::add_carrier`] once it is built.
     #[must_use]
     pub fn new(config: Config, store: Store, agents: Agents, clock: SharedClock, tasks: Tasks) -> Self {
-        let deliver = Deliver::new(&config, agents.presence().clone(), clock.clone());
+        let deliver = Deliver::new(&config, &agents, clock.clone());
         let faults = Faults::new(config.bad_signatures_per_minute);
         let clock_is_off = AtomicBool::new(false);
         Self { inner: Arc::new(Inner { config, store, agents, clock, tasks, deliver, faults, clock_is_off }) }

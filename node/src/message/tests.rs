@@ -4,3 +4,4 @@ mod house;
 mod links;
 mod local;
 mod remote;
+mod webhook;

@@ -11,6 +11,7 @@ use crate::mail::{AgentNo, Destination, MailboxEntry, MessageStatus, OutboxEntry
 use crate::meta::{Counters, LastTime};
 use crate::own_roster::{self, OwnRoster};
 use crate::peers::{self, PeerRecord};
+use crate::postings::{self, Posting};
 use crate::receipt::{Receipt, ReceiptOwner};
 use crate::rosters::{self, StoredRoster};
 use crate::verify::{self, Report};
@@ -89,6 +90,14 @@ impl Store {
     #[must_use]
     pub fn pending_count(&self, agent: AgentNo) -> u32 {
         self.shared().tally().mailbox(agent).total
+    }
+
+    /// How far the posting of a message to a webhook came; nothing for what was never posted or is gone.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn posting(&self, agent: AgentNo, seq: Seq) -> Result<Option<Posting>, StoreError> {
+        self.read(|read| postings::of(read, agent, seq))
     }
 
     /// The message that a mailbox shows under this id.

@@ -14,6 +14,7 @@ use crate::endings::Expired;
 use crate::error::StoreError;
 use crate::mail::{AgentNo, CommitOutcome, Destination, NewMail, Seq, Settlement};
 use crate::peers::PeerRecord;
+use crate::postings::Posting;
 use crate::receipt::{BroughtReceipt, Given, ReceiptKind, ReceiptOwner};
 use crate::rosters::RosterDelta;
 use crate::tickets::{SpendOutcome, TokenHash};
@@ -45,6 +46,12 @@ impl Store {
     /// Notes what the recipient was given: it no longer counts as new, and stays until acknowledged.
     pub fn mark_handed_out(&self, agent: AgentNo, seqs: Vec<Seq>) -> Durable<()> {
         self.submit(|reply| Change::MarkHandedOut(agent, seqs, reply))
+    }
+
+    /// Notes how far the posting of a message to a webhook came; says whether it is still in the mailbox. What was taken
+    /// counts as handed out.
+    pub fn note_posting(&self, agent: AgentNo, seq: Seq, posting: Posting) -> Durable<bool> {
+        self.submit(|reply| Change::NotePosting(agent, seq, posting, reply))
     }
 
     /// Notes that messages of a mailbox, by shown id, were delivered or read, and keeps word of it for their senders.

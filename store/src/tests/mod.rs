@@ -10,6 +10,7 @@ mod maintain;
 mod mesh;
 mod model;
 mod outbox;
+mod postings;
 mod receipts;
 mod time;
 

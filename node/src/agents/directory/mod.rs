@@ -269,6 +269,13 @@ impl Directory {
         self.read().local(address).cloned()
     }
 
+    /// The agents of this node that have a webhook.
+    #[must_use]
+    pub fn with_webhook(&self) -> Vec<Arc<Agent>> {
+        let has_webhook = |agent: &&Arc<Agent>| agent.record.delivery.webhook_url.is_some();
+        self.read().locals().filter(has_webhook).cloned().collect()
+    }
+
     /// How many agents live on this node.
     #[must_use]
     pub fn local_count(&self) -> usize {

@@ -175,6 +175,10 @@ impl Picture {
         self.local.get(address)
     }
 
+    pub(super) fn locals(&self) -> impl Iterator<Item = &Arc<Agent>> {
+        self.local.values()
+    }
+
     pub(super) fn local_count(&self) -> usize {
         self.local.len()
     }

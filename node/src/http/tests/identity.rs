@@ -159,7 +159,7 @@ async fn what_is_public_needs_no_key_and_promises_only_what_is_on() {
         assert_eq!((&info["version"], &info["rate_limits"]["profile"]), (&json!("amp/0.1"), &json!("local")));
         assert_eq!(info["rate_limits"]["messages_per_minute"], 6_000);
         let capabilities = info["capabilities"].as_array().unwrap();
-        assert!(!capabilities.contains(&json!("federation")) && !capabilities.contains(&json!("webhooks")));
+        assert!(!capabilities.contains(&json!("federation")) && capabilities.contains(&json!("webhooks")));
     }
     assert_eq!(public("/api/organization").await.body, json!({"organization": "default"}));
     let document = public("/.well-known/agent-messaging.json").await;

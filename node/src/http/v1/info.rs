@@ -27,6 +27,9 @@ pub(crate) async fn info(State(state): State<Shared>, peer: Peer) -> Json<Info> 
 /// Only what is really on (API-14, A-77).
 pub(crate) fn capabilities(state: &state::State) -> Vec<String> {
     let mut names = vec!["registration", "local-delivery", "relay-queue", "websockets", "attachments"];
+    if state.parts.agents.webhooks().are_on() {
+        names.push("webhooks");
+    }
     if state.parts.mesh.is_some() {
         names.push("mesh-routing");
     }

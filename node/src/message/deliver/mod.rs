@@ -5,19 +5,22 @@ pub(super) mod carrier;
 pub(super) mod delivery;
 pub(super) mod inbox;
 pub(super) mod waiters;
+pub(super) mod webhook;
 
 use super::Config;
 use super::commit::{Place, Written};
 use super::incoming::{Accepted, Basis, Method, Status};
 use crate::agents::presence::Presence;
+use crate::agents::{Agent, Agents};
 use crate::clock::SharedClock;
 use amesh_proto::time::UnixMillis;
-use amesh_store::{AgentNo, Destination, Seq, Store};
+use amesh_store::{Destination, Seq, Store};
 use carrier::Carrier;
 use inbox::Inboxes;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use waiters::{Verdict, Waiters};
+use webhook::{Attempt, Posts};
 
 /// Everything that serves mail that is on disk.
 #[derive(Debug)]
@@ -26,18 +29,20 @@ pub(super) struct Deliver {
     clock: SharedClock,
     presence: Presence,
     inboxes: Arc<Inboxes>,
-    waiters: Waiters,
+    waiters: Waiters<Destination, Verdict>,
+    posts: Posts,
     carriers: RwLock<Vec<Arc<dyn Carrier>>>,
 }
 
 impl Deliver {
-    pub(super) fn new(config: &Config, presence: Presence, clock: SharedClock) -> Self {
+    pub(super) fn new(config: &Config, agents: &Agents, clock: SharedClock) -> Self {
         Self {
             patience: Duration::from_millis(config.patience_ms),
             clock,
-            presence,
+            presence: agents.presence().clone(),
             inboxes: Arc::default(),
             waiters: Waiters::new(config.waiting_callers),
+            posts: Posts::new(&config.webhook, config.waiting_callers, agents.webhooks().clone()),
             carriers: RwLock::default(),
         }
     }
@@ -50,8 +55,12 @@ impl Deliver {
         &self.inboxes
     }
 
-    pub(super) fn waiters(&self) -> &Waiters {
+    pub(super) fn waiters(&self) -> &Waiters<Destination, Verdict> {
         &self.waiters
+    }
+
+    pub(super) fn posts(&self) -> &Posts {
+        &self.posts
     }
 
     /// Whether any carrier takes mail to `destination`.
@@ -62,7 +71,7 @@ impl Deliver {
     /// Tells whoever is next that mail is on disk.
     pub(super) fn wake(&self, written: &Written) {
         match &written.place {
-            Place::Mailbox(agent) => self.inboxes.committed(*agent),
+            Place::Mailbox(agent) => self.inboxes.committed(agent.no),
             Place::Outbox { destination, .. } => self.wake_carrier(destination),
         }
     }
@@ -80,23 +89,39 @@ impl Deliver {
             return repeated(store, written);
         }
         match written.place.clone() {
-            Place::Mailbox(agent) => self.to_mailbox(written, agent).await,
+            Place::Mailbox(agent) => self.to_mailbox(written, &agent).await,
             Place::Outbox { destination, host } => self.to_outbox(written, destination, host).await,
         }
     }
 
-    async fn to_mailbox(&self, written: Written, agent: AgentNo) -> Accepted {
-        let online = self.presence.online(agent);
-        if online && self.inboxes.written(agent, written.seq, self.patience).await {
-            return Accepted {
-                status: Status::Delivered,
-                method: Method::Websocket,
-                basis: Basis::SocketWritten,
-                delivered_at: Some(self.clock.now()),
-                ..queued(written, Basis::MailboxWritten)
-            };
+    /// RTE-5, A-62: the socket, then the webhook, then the mailbox alone; or the webhook first where the agent wants it so.
+    async fn to_mailbox(&self, written: Written, agent: &Agent) -> Accepted {
+        let delivery = &agent.record.delivery;
+        let has_webhook = delivery.webhook_url.is_some() && self.posts.are_on();
+        let online = self.presence.online(agent.no);
+        if has_webhook && !(online && delivery.prefer_websocket) {
+            return self.to_webhook(written, agent).await;
+        }
+        if online && self.inboxes.written(agent.no, written.seq, self.patience).await {
+            return self.delivered(written, Method::Websocket, Basis::SocketWritten);
         }
         queued(written, Basis::MailboxWritten)
+    }
+
+    async fn to_webhook(&self, written: Written, agent: &Agent) -> Accepted {
+        match self.posts.attempt(agent.no, written.seq, self.patience).await {
+            Some(Attempt::Taken) => self.delivered(written, Method::Webhook, Basis::Webhook2xx),
+            // further attempts are made in the background, or none, and it waits to be fetched.
+            Some(Attempt::Later) | None => {
+                Accepted { method: Method::Webhook, ..queued(written, Basis::MailboxWritten) }
+            }
+            Some(Attempt::Never) => queued(written, Basis::MailboxWritten),
+        }
+    }
+
+    fn delivered(&self, written: Written, method: Method, basis: Basis) -> Accepted {
+        let (status, delivered_at) = (Status::Delivered, Some(self.clock.now()));
+        Accepted { status, method, basis, delivered_at, ..queued(written, Basis::MailboxWritten) }
     }
 
     async fn to_outbox(&self, written: Written, destination: Destination, host: Option<String>) -> Accepted {

@@ -1,10 +1,12 @@
-//! Callers of `/route` that wait a moment for a remote verdict (DESIGN §4: at most 250 ms). Called by `deliver` and `settle`.
+//! Callers of `/route` that wait a moment for a verdict from elsewhere (DESIGN §4: at most 250 ms): a member of the mesh, or
+//! an agent's webhook. Called by `deliver`, `settle` and `webhook`.
 //!
 //! A verdict can come before its caller starts to wait: the carrier may see the outbox entry the instant it is on disk.
 //! So the last verdicts are kept a while and a late caller finds its own.
 
-use amesh_store::{Destination, Seq};
+use amesh_store::Seq;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -18,44 +20,39 @@ pub(in crate::message) enum Verdict {
     Failed,
 }
 
-/// Those who wait, by outbox entry. Bounded: whoever does not fit does not wait.
+/// Those who wait, by destination and place in it. Bounded: whoever does not fit does not wait.
 #[derive(Debug)]
-pub(in crate::message) struct Waiters {
+pub(in crate::message) struct Waiters<D: Eq + Hash, V> {
     limit: usize,
-    state: Mutex<State>,
+    state: Mutex<State<D, V>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    waiting: HashMap<Entry, oneshot::Sender<Verdict>>,
-    recent: HashMap<Entry, Verdict>,
-    recent_order: VecDeque<Entry>,
+#[derive(Debug)]
+struct State<D, V> {
+    waiting: HashMap<(D, Seq), oneshot::Sender<V>>,
+    recent: HashMap<(D, Seq), V>,
+    recent_order: VecDeque<(D, Seq)>,
     /// Destinations whose last caller waited in vain: the next ones do not wait until a verdict comes from there.
-    stalled: HashSet<Destination>,
+    stalled: HashSet<D>,
 }
-
-type Entry = (Destination, Seq);
 
 /// One caller's place; dropping it gives the place up.
 #[derive(Debug)]
-struct Place<'a> {
-    waiters: &'a Waiters,
-    entry: Entry,
-    verdict: oneshot::Receiver<Verdict>,
+struct Place<'a, D: Eq + Hash, V> {
+    waiters: &'a Waiters<D, V>,
+    entry: (D, Seq),
+    verdict: oneshot::Receiver<V>,
 }
 
-impl Waiters {
+impl<D: Clone + Eq + Hash, V: Copy> Waiters<D, V> {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, state: Mutex::default() }
+        let (waiting, recent) = (HashMap::new(), HashMap::new());
+        let state = State { waiting, recent, recent_order: VecDeque::new(), stalled: HashSet::new() };
+        Self { limit, state: Mutex::new(state) }
     }
 
-    /// The verdict on an outbox entry, if it comes within `patience`.
-    pub(super) async fn wait(
-        &self,
-        destination: &Destination,
-        seq: Seq,
-        patience: Duration,
-    ) -> Option<Verdict> {
+    /// The verdict on a message, if it comes within `patience`.
+    pub(super) async fn wait(&self, destination: &D, seq: Seq, patience: Duration) -> Option<V> {
         let mut place = self.place((destination.clone(), seq))?;
         if let Ok(verdict) = tokio::time::timeout(patience, &mut place.verdict).await {
             return verdict.ok();
@@ -64,8 +61,8 @@ impl Waiters {
         None
     }
 
-    /// Tells whoever waits for an outbox entry, or will in a moment.
-    pub(in crate::message) fn tell(&self, destination: &Destination, seq: Seq, verdict: Verdict) {
+    /// Tells whoever waits for a message, or will in a moment.
+    pub(in crate::message) fn tell(&self, destination: &D, seq: Seq, verdict: V) {
         let mut state = self.lock();
         state.stalled.remove(destination);
         let entry = (destination.clone(), seq);
@@ -84,7 +81,7 @@ impl Waiters {
         }
     }
 
-    fn place(&self, entry: Entry) -> Option<Place<'_>> {
+    fn place(&self, entry: (D, Seq)) -> Option<Place<'_, D, V>> {
         let (sender, verdict) = oneshot::channel();
         let mut state = self.lock();
         if let Some(known) = state.recent.get(&entry) {
@@ -98,13 +95,15 @@ impl Waiters {
         drop(state);
         Some(Place { waiters: self, entry, verdict })
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl<D: Eq + Hash, V> Waiters<D, V> {
+    fn lock(&self) -> MutexGuard<'_, State<D, V>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Place<'_> {
+impl<D: Eq + Hash, V> Drop for Place<'_, D, V> {
     fn drop(&mut self) {
         self.waiters.lock().waiting.remove(&self.entry);
     }
@@ -116,6 +115,7 @@ const RECENT: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use amesh_store::Destination;
 
     const LONG: Duration = Duration::from_secs(20);
     const SHORT: Duration = Duration::from_millis(5);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn no_more_wait_than_the_limit_and_leaving_frees_the_place() {
-        let waiters = Waiters::new(2);
+        let waiters = Waiters::<Destination, Verdict>::new(2);
         let first = waiters.place((there(), Seq(1)));
         let _second = waiters.place((there(), Seq(2))).unwrap();
         assert!(waiters.place((there(), Seq(3))).is_none());
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn verdicts_nobody_waits_for_are_not_kept_without_end() {
-        let waiters = Waiters::new(2);
+        let waiters = Waiters::<Destination, Verdict>::new(2);
         for seq in 0..10_000 {
             waiters.tell(&there(), Seq(seq), Verdict::Delivered);
         }

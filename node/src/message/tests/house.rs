@@ -1,6 +1,7 @@
 //! The vocabulary of the hallway's tests: a node without doors, agents with keys, and a peer with a roster.
 
 use crate::agents::directory::{Directory, Member};
+use crate::agents::webhook::tests::Answers;
 use crate::agents::{self, Agent, Agents, Registrant};
 use crate::clock::{Clock, ManualClock};
 use crate::message::{Accepted, Carrier, Config, Hallway, Incoming, Refusal};
@@ -30,6 +31,8 @@ pub(super) struct House {
     pub disk: MemoryDisk,
     pub clock: Arc<ManualClock>,
     pub carrier: Arc<Pigeon>,
+    agents_config: agents::Config,
+    names: Arc<Answers>,
     keys: Mutex<HashMap<String, AgentKey>>,
 }
 
@@ -75,21 +78,53 @@ impl House {
     }
 
     pub(super) fn with(config: Config, store_config: amesh_store::Config) -> Self {
-        let (store, disk) = Store::in_memory(store_config).unwrap();
-        let clock = ManualClock::at(NOW);
+        let disk = MemoryDisk::default();
+        Self::on_disk(
+            disk,
+            ManualClock::at(NOW),
+            config,
+            store_config,
+            agents::Config::default(),
+            Arc::default(),
+        )
+    }
+
+    /// With webhooks that may reach the listed targets, and names that mean what the test says.
+    pub(super) fn with_webhooks(config: Config, allow: &[&str], names: Arc<Answers>) -> Self {
+        let webhook_allow = allow.iter().map(|text| (*text).to_owned().try_into().unwrap()).collect();
+        let agents = agents::Config { webhook_allow, ..agents::Config::default() };
+        let disk = MemoryDisk::default();
+        Self::on_disk(disk, ManualClock::at(NOW), config, amesh_store::Config::default(), agents, names)
+    }
+
+    /// The same node after a loss of power; its clock goes on.
+    pub(super) fn crash_and_restart(self) -> Self {
+        let Self { hallway, store, disk, clock, agents_config, names, .. } = self;
+        let config = hallway.config().clone();
+        hallway.inner.tasks.stopping().cancel();
+        drop((hallway, store));
+        disk.crash();
+        Self::on_disk(disk, clock, config, amesh_store::Config::default(), agents_config, names)
+    }
+
+    fn on_disk(
+        disk: MemoryDisk,
+        clock: Arc<ManualClock>,
+        config: Config,
+        store_config: amesh_store::Config,
+        agents_config: agents::Config,
+        names: Arc<Answers>,
+    ) -> Self {
+        let store = Store::on_memory(&disk, store_config).unwrap();
         let naming = Naming::new("default", "aimaestro.local", "host1").unwrap();
         let directory = Directory::new(naming, NodeId::from_bytes([1; 32]));
-        let agents = Agents::load(
-            agents::Config::default(),
-            store.clone(),
-            clock.clone() as Arc<dyn Clock>,
-            directory,
-        )
-        .unwrap();
+        let time = clock.clone() as Arc<dyn Clock>;
+        let agents =
+            Agents::load_with(agents_config.clone(), store.clone(), time, directory, names.clone()).unwrap();
         let hallway = Hallway::new(config, store.clone(), agents, clock.clone(), Tasks::new("hallway"));
         let carrier = Arc::new(Pigeon::default());
         hallway.add_carrier(carrier.clone());
-        Self { hallway, store, disk, clock, carrier, keys: Mutex::default() }
+        Self { hallway, store, disk, clock, carrier, agents_config, names, keys: Mutex::default() }
     }
 
     /// A registered agent of this node.

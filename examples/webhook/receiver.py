@@ -4,8 +4,8 @@
     python receiver.py --secret whsec_… --port 8080
 
 Register the agent with `"delivery": {"webhook_url": "https://…", "webhook_secret": "whsec_…"}`. Every request is checked against
-the secret (HMAC-SHA256 over "timestamp.body") and its age; mail is on disk before it is answered with 200, and a retry of
-what is there is answered with 200 again and handed on once. One JSON object a line is printed.
+the secret (HMAC-SHA256 over "timestamp.body") and its age; mail is on disk before it is acknowledged, and a repeat of what is
+there is acknowledged again and handed on once. One JSON object a line is printed. docs/webhooks.md says what else there is.
 """
 
 import argparse
@@ -61,7 +61,8 @@ class Receiver(http.server.BaseHTTPRequestHandler):
             envelope = mail["envelope"]
             say("mail", id=message_id, subject=envelope.get("subject"), text=mail.get("payload", {}).get("message"),
                 **{"from": envelope.get("from")})
-        self.answer(200, {"received": True})
+        # It is safe here: the node need not keep it any longer.
+        self.answer(200, {"received": True}, acknowledged=True)
 
     def save(self, path, body):
         """Puts mail on disk; false if it was there."""
@@ -78,11 +79,13 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         os.close(directory)
         return True
 
-    def answer(self, status, body):
+    def answer(self, status, body, acknowledged=False):
         text = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
+        if acknowledged:
+            self.send_header("X-AMP-Acknowledged", "true")
         self.end_headers()
         self.wfile.write(text)
 

@@ -128,10 +128,14 @@ async fn python_node_js_and_a_stock_client_lose_nothing_over_a_crash_and_see_not
     let api = format!("http://{}", node.ready()?.api);
     let state = dir.path().join("pia").display().to_string();
     let words = ["pia", "--api", &api, "--state", &state, "send", "nod", "hello 🦀 \\ \t", "how are you?"];
-    python.run(&words).await?;
+    let sent = python.run(&words).await?;
     let answer =
         || async { Ok(pia.all("mail")?.iter().any(|mail| mail["subject"] == "Re: hello 🦀 \\ \t")) };
     wait_until("nod's answer to pia", answer).await?;
+    let read = || async { Ok(pia.all("message.read")?.iter().any(|receipt| receipt["id"] == sent["id"])) };
+    wait_until("word that nod has read pia's message", read).await?;
+    ensure!(!pia.all("message.delivered")?.is_empty(), "and that it was delivered");
+
     for name in ["pia", "nod"] {
         wait_until("everything to be acknowledged", || async {
             Ok(waits_for(name, &node, dir.path()).await? == 0)
@@ -183,6 +187,32 @@ async fn the_webhook_receiver_takes_what_is_signed_once_and_refuses_the_rest() -
     assert_eq!(post(stale, webhook_signature(&stale.to_string(), &body)?).await?, 401, "WHK-3");
     assert_eq!(receiver.all("mail")?.len(), 1, "it was handed on once");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_webhook_receiver_takes_a_nodes_mail_off_its_hands() -> Result<()> {
+    if let Err(why) = example::has_python() {
+        return example::skip(&why);
+    }
+    let dir = tempfile::tempdir()?;
+    let (state, out) = (dir.path().join("state").display().to_string(), dir.path().join("out"));
+    let receiver = Example::webhook_receiver().with("AMP_WEBHOOK_SECRET", SECRET);
+    let receiver = receiver.start("receiver", out, &["--port", "0", "--state", &state])?;
+    let url = receiver.has("listening", 1).await?[0]["url"].clone();
+    let settings = dir.path().join("amesh.toml");
+    std::fs::write(&settings, "[agents]\nwebhook_allow = [\"127.0.0.1\"]\n")?;
+    let mut node = Node::on_loopback("home")?.with(&["--config", &settings.to_string_lossy()]);
+    node.start().await?;
+    let (ann, bob) = (node.agent("ann").await?, node.agent("bob").await?);
+    bob.wants(&json!({"webhook_url": url, "webhook_secret": SECRET})).await?.ok()?;
+    let mut sent = Vec::new();
+    for number in 0..5 {
+        sent.push(ann.send(&bob.address, &format!("number {number}")).await?);
+    }
+    let mail = receiver.has("mail", sent.len()).await?;
+    let ids: Vec<&str> = mail.iter().filter_map(|one| one["id"].as_str()).collect();
+    assert_eq!(ids, sent, "each once, in order");
+    wait_until("an empty mailbox", || async { Ok(bob.pending().await?.is_empty()) }).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,11 +27,9 @@ pub use serve::{BindError, Bound, bind, serve};
 pub use state::{Parts, Shared};
 
 use axum::Router;
-use axum::routing::any;
 use openapi::Table;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use utoipa_axum::router::UtoipaMethodRouterExt;
 use utoipa_axum::routes;
 use v1::{agents, attachments, count, health, info, keys, messages, pending, register, route, ws};
 
@@ -124,7 +122,7 @@ fn endpoints() -> Table {
         .at("/openapi.json", routes!(openapi::json)) // API-11
         .at("/openapi.yaml", routes!(openapi::yaml))
         .at("/docs", routes!(openapi::docs))
-        .at("/ws", routes!(ws::upgrade).map(|_| any(ws::upgrade)))
+        .at("/ws", routes!(ws::upgrade))
         .alias_outside("/api/v1/v1/inbox", routes!(pending::list)) // ICL-19
         .alias_outside("/api/v1/v1/inbox/{id}/ack", routes!(pending::acknowledge_by_post)) // ICL-19
         .outside("/api/organization", routes!(well_known::organization)) // ICL-2

@@ -25,7 +25,12 @@ pub(crate) struct PageParams {
 #[expect(dead_code, reason = "only its description is used")]
 pub(crate) struct IdParam {
     /// A message's id.
-    #[param(min_length = 1, max_length = 128, example = "msg_1790000000_a1b2c3")]
+    #[param(
+        min_length = 1,
+        max_length = 128,
+        pattern = "^[A-Za-z0-9_-]+$",
+        example = "msg_1790000000_a1b2c3"
+    )]
     id: String,
 }
 

@@ -80,7 +80,7 @@ impl AgentPatch {
         Ok(Self {
             alias: fields.optional_text("alias")?,
             delivery: fields
-                .optional("delivery", "an object {webhook_url, webhook_secret, prefer_websocket}")?,
+                .optional_object("delivery", "an object {webhook_url, webhook_secret, prefer_websocket}")?,
             metadata: fields.optional("metadata", "an object")?,
         })
     }

@@ -17,7 +17,7 @@ pub struct UploadRequest {
     pub filename: String,
     /// Its type; empty or absent for unknown.
     #[serde(default)]
-    #[schema(max_length = 255)]
+    #[schema(max_length = 255, value_type = Option<String>)]
     pub content_type: String,
     /// Bytes.
     #[schema(maximum = 26_214_400)]

@@ -107,6 +107,21 @@ impl<'a> Fields<'a> {
             .map_err(|_| BadBody::Invalid { field, why: format!("expected {expected}") })
     }
 
+    /// An optional member that must be a JSON object: serde would read a struct from an array as well.
+    ///
+    /// # Errors
+    /// [`BadBody`] naming `field`.
+    pub fn optional_object<T: DeserializeOwned>(
+        &mut self,
+        field: &'static str,
+        expected: &str,
+    ) -> Result<Option<T>, BadBody> {
+        if self.members.iter().any(|(name, raw)| name == field && raw.get().starts_with('[')) {
+            return Err(BadBody::Invalid { field, why: format!("expected {expected}") });
+        }
+        self.optional(field, expected)
+    }
+
     /// A member that is an object itself.
     ///
     /// # Errors
@@ -204,6 +219,16 @@ mod tests {
             let error = Fields::parse(body.as_bytes()).unwrap().text("to").unwrap_err();
             assert_eq!((error.code(), error.field()), ("missing_field", Some("to")), "{body}");
         }
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        let read = |body: &'static [u8]| {
+            Fields::parse(body).unwrap().optional_object::<crate::api::register::Scope>("scope", "an object")
+        };
+        assert_eq!(read(br#"{"scope":["github","amesh"]}"#).unwrap_err().field(), Some("scope"));
+        assert_eq!(read(br#"{"scope":{"repo":"amesh"}}"#).unwrap().unwrap().repo.as_deref(), Some("amesh"));
+        assert_eq!(read(br#"{"scope":null}"#), Ok(None));
     }
 
     #[test]

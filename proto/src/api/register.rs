@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 }))]
 pub struct RegisterRequest {
     /// The agent's name.
-    #[schema(min_length = 1, max_length = 63, example = "anna")]
+    #[schema(min_length = 1, max_length = 63, pattern = "^[A-Za-z0-9_][A-Za-z0-9_-]*$", example = "anna")]
     pub name: String,
     /// The organization; required unless an owner is authenticated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,9 +81,9 @@ impl RegisterRequest {
             public_key: fields.text("public_key")?,
             key_algorithm: fields.text("key_algorithm")?,
             alias: fields.optional_text("alias")?,
-            scope: fields.optional("scope", "an object {platform, repo} of strings")?,
+            scope: fields.optional_object("scope", "an object {platform, repo} of strings")?,
             delivery: fields
-                .optional("delivery", "an object {webhook_url, webhook_secret, prefer_websocket}")?,
+                .optional_object("delivery", "an object {webhook_url, webhook_secret, prefer_websocket}")?,
             metadata: fields.optional("metadata", "an object")?,
             invite_code: fields.optional_text("invite_code")?,
             agent_id: fields.optional_text("agent_id")?,

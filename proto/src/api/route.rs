@@ -62,7 +62,7 @@ impl RouteRequest {
     pub fn parse(body: &[u8]) -> Result<Self, BadBody> {
         let mut outer = Fields::parse(body)?;
         let payload = outer.raw("payload");
-        let options = outer.optional("options", "an object {receipt: true|false}")?;
+        let options = outer.optional_object("options", "an object {receipt: true|false}")?;
         let mut request = match outer.object("envelope")? {
             Some(mut envelope) => {
                 let mut request = Self::members(&mut envelope)?;
@@ -153,7 +153,7 @@ struct Full<'a> {
     /// Signed and delivered verbatim.
     #[schema(value_type = Payload)]
     payload: &'a Option<Box<RawValue>>,
-    #[schema(required = false)]
+    #[schema(value_type = Option<RouteOptions>)]
     options: RouteOptions,
 }
 
@@ -163,7 +163,7 @@ struct Full<'a> {
 struct Flat<'a> {
     #[serde(flatten)]
     members: Members<'a>,
-    #[schema(required = false)]
+    #[schema(value_type = Option<RouteOptions>)]
     options: RouteOptions,
     /// Signed and delivered verbatim.
     #[schema(value_type = Payload)]

@@ -52,7 +52,7 @@ pub(super) fn document() -> Result<Value, serde_json::Error> {
     Ok(document)
 }
 
-/// Texts lose the marks of rustdoc, and what a query or a header cannot say (`null`) goes from their schemas.
+/// Texts lose the marks of rustdoc, bytes are no array of numbers, and what a query or a header cannot say (`null`) goes from their schemas.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(members) => {
@@ -64,6 +64,17 @@ fn tidy(value: &mut Value) {
                 && let Some(first) = types.as_array().and_then(|types| types.first()).cloned()
             {
                 *types = first;
+            }
+            if members.contains_key("in")
+                && let Some(schema) = members.get_mut("schema").and_then(Value::as_object_mut)
+            {
+                // Numbers of any size are clamped, not refused.
+                schema.shift_remove("format");
+            }
+            for kind in ["application/octet-stream", "*/*"] {
+                if let Some(content) = members.get_mut(kind) {
+                    content["schema"] = json!({"type": "string", "format": "binary"});
+                }
             }
             members.values_mut().for_each(tidy);
         }
@@ -103,7 +114,7 @@ pub(super) async fn json() -> Response {
 ///
 /// This document, as YAML.
 #[utoipa::path(get, path = "", tag = "provider", security(()), responses(
-    (status = 200, description = "OpenAPI 3.1.", content_type = "application/yaml", body = String)))]
+    (status = 200, description = "OpenAPI 3.1.", content_type = "application/yaml", body = Object)))]
 pub(super) async fn yaml() -> Response {
     served("application/yaml", rendered().as_ref().map(|rendered| &rendered.yaml))
 }

@@ -79,7 +79,7 @@ pub(crate) async fn acknowledge_by_post(
 
 /// Removes one message from the mailbox.
 #[utoipa::path(delete, path = "", tag = "mailbox",
-    params(("id" = String, Query, min_length = 1, max_length = 128, description = "The message's id as the mailbox shows it.", example = "msg_1790000000_a1b2c3")),
+    params(("id" = String, Query, min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_-]+$", description = "The message's id as the mailbox shows it.", example = "msg_1790000000_a1b2c3")),
     responses((status = 200, description = "It is gone, on disk.", body = AckOne)),
     extensions(("x-errors" = json!(["missing_field", "invalid_field", "not_found"]))))]
 pub(crate) async fn acknowledge_query(

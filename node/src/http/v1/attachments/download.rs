@@ -26,7 +26,7 @@ use tokio::time::Instant;
 /// The bytes of a file, for whoever has the token of its URL, or the API key of one who may have it (ICL-36).
 #[utoipa::path(get, path = "", tag = "attachments", security((), ("api_key" = [])),
     params(FileParam, ("token" = Option<String>, Query, description = "As in the file's `url`.")),
-    responses((status = 200, description = "The file.", content_type = "application/octet-stream", body = Vec<u8>)),
+    responses((status = 200, description = "The file.", content_type = "*/*", body = Vec<u8>)),
     extensions(("x-errors" = json!(["invalid_field", "attachment_pending"]))))]
 pub(crate) async fn download(
     State(state): State<Shared>,

@@ -17,8 +17,9 @@ use std::path::Path;
 
 type Story = fn(&ShellClient) -> Result<()>;
 
-const STORIES: [(&str, Story); 7] = [
+const STORIES: [(&str, Story); 8] = [
     ("two_agents_in_one_home", |client| block_on(two_agents_in_one_home(client))),
+    ("attachments", |client| block_on(attachments(client))),
     ("every_subject_and_context", |client| block_on(every_subject_and_context(client))),
     ("files_shared_with_amesh", |client| block_on(files_shared_with_amesh(client))),
     ("files_with_messages", |client| block_on(files_with_messages(client))),
@@ -71,6 +72,49 @@ async fn agents(client: &ShellClient, node: &Node, names: &[&str]) -> Result<Vec
         agents.push(agent);
     }
     Ok(agents)
+}
+
+/// Sends a file, and downloads it with the message that names it.
+async fn file_from_to(from: &ShellAgent, to: &ShellAgent, name: &str, dir: &Path) -> Result<()> {
+    let bytes: Vec<u8> = (0..300_000u32).map(|n| (n % 241) as u8).collect();
+    let file = dir.join("some data.bin");
+    std::fs::write(&file, &bytes)?;
+    let subject = format!("a file for {name}");
+    from.sends(&[name, &subject, "see attached", "--attach", &file.to_string_lossy()]).await?;
+    let mut mail = None;
+    wait_until("the message with the file", || async {
+        Ok(to.fetched().await?.iter().any(|mail| mail["envelope"]["subject"] == *subject))
+    })
+    .await?;
+    for one in to.inbox().await? {
+        if one["envelope"]["subject"] == *subject {
+            mail = Some(one);
+        }
+    }
+    let mail = mail.context("no mail")?;
+    ensure!(mail["local"]["security"]["trust"] == "verified", "{mail}");
+    let (id, got) = (mail["envelope"]["id"].as_str().context("no id")?, dir.join("got"));
+    let said = to.does("amp-download", &[id, "--all", "--dest", &got.to_string_lossy()]).await?;
+    ensure!(said.contains("1 downloaded, 0 failed"), "{said}");
+    ensure!(std::fs::read(got.join("some_data.bin"))? == bytes, "the file differs");
+    Ok(())
+}
+
+async fn attachments(client: &ShellClient) -> Result<()> {
+    let (node, place) = (one_node().await?, tempfile::tempdir()?);
+    let agents = agents(client, &node, &["alice", "bob"]).await?;
+    let [alice, bob] = agents.as_slice() else { bail!("two agents") };
+    file_from_to(alice, bob, "bob", place.path()).await?;
+    // What bob has fetched is acknowledged, and amesh finds its files all the same.
+    let mail = bob.inbox().await?.remove(0);
+    let id = mail["envelope"]["id"].as_str().context("no id")?;
+    let report = node.amesh(&["--agent", "bob", "download", id]).await?;
+    ensure!(report["files"][0]["path"].as_str().is_some(), "{report}");
+    let script = place.path().join("run.sh");
+    std::fs::write(&script, "#!/bin/sh\necho hello\n")?;
+    let said = alice.fails("amp-send", &["bob", "x", "y", "--attach", &script.to_string_lossy()]).await?;
+    ensure!(said.contains("attach"), "{said}");
+    Ok(())
 }
 
 async fn two_agents_in_one_home(client: &ShellClient) -> Result<()> {
@@ -357,7 +401,9 @@ fn two_hosts_of_a_lan(client: &ShellClient) -> Result<()> {
             let mail = bob.inbox().await?.remove(0);
             ensure!(mail["local"]["security"]["trust"] == "verified", "{mail}");
             bob.does("amp-reply", &[mail["envelope"]["id"].as_str().context("no id")?, "hello back"]).await?;
-            wait_until("the answer", || async { Ok(!ann.fetched().await?.is_empty()) }).await
+            wait_until("the answer", || async { Ok(!ann.fetched().await?.is_empty()) }).await?;
+            let place = tempfile::tempdir()?;
+            file_from_to(&ann, &bob, "robert", place.path()).await
         },
         &["two_hosts_of_a_lan"],
     )

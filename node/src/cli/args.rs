@@ -79,6 +79,8 @@ pub enum Command {
     Delete(DeleteArgs),
     /// Fetch new mail from every registration to disk, then acknowledge it.
     Fetch(FetchArgs),
+    /// Fetch the files that go with a message.
+    Download(DownloadArgs),
     /// Look at mail that waits to leave this node.
     Queue(QueueArgs),
     /// Back up, restore, verify or reset the node's store.
@@ -317,6 +319,9 @@ pub struct SendArgs {
     /// Structured data to go with it, as a JSON object.
     #[arg(long, short, value_name = "JSON", value_parser = json_object)]
     pub context: Option<String>,
+    /// A file to go with it; may be given more than once.
+    #[arg(long, short = 'a', value_name = "FILE")]
+    pub attach: Vec<PathBuf>,
 }
 
 /// `amesh inbox`.
@@ -398,6 +403,9 @@ pub struct ReplyArgs {
     /// Structured data to go with it, as a JSON object.
     #[arg(long, short, value_name = "JSON", value_parser = json_object)]
     pub context: Option<String>,
+    /// A file to go with it; may be given more than once.
+    #[arg(long, short = 'a', value_name = "FILE")]
+    pub attach: Vec<PathBuf>,
 }
 
 /// `amesh delete`.
@@ -412,6 +420,29 @@ pub struct DeleteArgs {
     /// Do not ask.
     #[arg(long, short)]
     pub force: bool,
+}
+
+/// `amesh download`.
+#[derive(Debug, Args)]
+pub struct DownloadArgs {
+    /// The message's id.
+    #[arg(value_parser = message_id)]
+    pub id: String,
+    /// Only this file [default: all].
+    #[arg(value_name = "ATTACHMENT-ID")]
+    pub attachment: Option<String>,
+    /// All of them; this is the default.
+    #[arg(long, conflicts_with = "attachment")]
+    pub all: bool,
+    /// Where to put them [default: `attachments/<message id>` in the agent's files].
+    #[arg(long, short, value_name = "DIR")]
+    pub dest: Option<PathBuf>,
+    /// Of a message this agent sent.
+    #[arg(long, short)]
+    pub sent: bool,
+    /// Files that are not what they claim to be, too.
+    #[arg(long)]
+    pub suspicious: bool,
 }
 
 /// `amesh fetch`.

@@ -11,8 +11,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The protocol README's commands, and the reference client's.
-const COMMANDS: [&str; 10] =
-    ["init", "send", "inbox", "read", "reply", "status", "register", "fetch", "delete", "identity"];
+const COMMANDS: [&str; 11] = [
+    "init", "send", "inbox", "read", "reply", "status", "register", "fetch", "download", "delete", "identity",
+];
 
 #[derive(Serialize)]
 struct Links {

@@ -8,6 +8,7 @@ mod db;
 mod detach;
 mod doctor;
 mod down;
+mod download;
 mod export;
 mod fetch;
 mod follow;
@@ -59,6 +60,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Inbox(args) => inbox::inbox(&ctx, &args).await,
         Command::Read(args) => inbox::read(&ctx, &args).await,
         Command::Delete(args) => inbox::delete(&ctx, &args).await,
+        Command::Download(args) => download::download(&ctx, &args).await,
         Command::Fetch(args) => fetch::fetch(&ctx, &args).await,
         Command::Logs(args) => logs::logs(&ctx, &args).await,
         Command::Completions(args) => generate::completions(&args, ctx.out),

@@ -2,6 +2,7 @@
 
 use super::args::{ReplyArgs, SendArgs};
 use super::context::Context;
+use super::download;
 use super::output::Trouble;
 use super::session::Session;
 use crate::client::compose::{Draft, Outgoing};
@@ -31,9 +32,11 @@ struct Sent<'a> {
 const LONGEST_MESSAGE: u64 = 1 << 20;
 
 pub(super) async fn send(ctx: &Context, args: &SendArgs) -> anyhow::Result<()> {
-    let session = Session::open(ctx).await?;
+    let mut session = Session::open(ctx).await?;
+    let to = recipient(&session, &args.to)?;
+    let attachments = download::upload(ctx, &mut session, &args.attach).await?;
     let draft = Draft {
-        to: recipient(&session, &args.to)?,
+        to,
         subject: args.subject.clone(),
         message: text(&args.message)?,
         kind: args.kind.clone(),
@@ -41,12 +44,13 @@ pub(super) async fn send(ctx: &Context, args: &SendArgs) -> anyhow::Result<()> {
         in_reply_to: args.reply_to.clone(),
         thread_id: args.thread_id.clone().or_else(|| thread_of(&session, args.reply_to.as_deref())),
         context: args.context.clone(),
+        attachments,
     };
     dispatch(ctx, session, draft).await
 }
 
 pub(super) async fn reply(ctx: &Context, args: &ReplyArgs) -> anyhow::Result<()> {
-    let session = Session::open(ctx).await?;
+    let mut session = Session::open(ctx).await?;
     let mailbox = Mailbox::of(&session.identity.home);
     let Some(original) = mailbox.find(Folder::Inbox, &args.id).map_err(Trouble::from)? else {
         return Err(not_here(ctx, &args.id).into());
@@ -56,6 +60,7 @@ pub(super) async fn reply(ctx: &Context, args: &ReplyArgs) -> anyhow::Result<()>
     let to = recipient(&session, &of("from"))?;
     let parent = MessageId::parse(&of("id")).map_or_else(|_| original.id.clone(), |id| id.to_string());
     let thread = of("thread_id");
+    let attachments = download::upload(ctx, &mut session, &args.attach).await?;
     let draft = Draft {
         to,
         subject: answered(&of("subject")),
@@ -68,6 +73,7 @@ pub(super) async fn reply(ctx: &Context, args: &ReplyArgs) -> anyhow::Result<()>
         thread_id: Some(if thread.is_empty() { parent.clone() } else { thread }),
         in_reply_to: Some(parent),
         context: args.context.clone(),
+        attachments,
     };
     dispatch(ctx, session, draft).await
 }

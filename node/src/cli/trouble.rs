@@ -1,6 +1,7 @@
 //! Turns every failure of `client` into words for the user: what happened, why, and the command that mends it.
 
 use super::output::Trouble;
+use crate::client::attachments::FileError;
 use crate::client::bundle::BundleError;
 use crate::client::control::ControlError;
 use crate::client::disk::DiskError;
@@ -123,6 +124,21 @@ impl From<RegistrationError> for Trouble {
                 told("registration_damaged", &error).mend("amesh register --force")
             }
             RegistrationError::Disk(_) => told("disk", &error),
+        }
+    }
+}
+
+impl From<FileError> for Trouble {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Disk(error) => error.into(),
+            FileError::Api(error) => error.into(),
+            FileError::TooMuch(_) => told("payload_too_large", &error),
+            FileError::Rejected { .. } => {
+                told("attachment_rejected", &error).mend("put it into a zip archive, if it must be sent")
+            }
+            FileError::Unchecked(_) => told("attachment_pending", &error),
+            FileError::Damaged { .. } => told("attachment_damaged", &error),
         }
     }
 }

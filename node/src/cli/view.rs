@@ -4,6 +4,7 @@
 use super::table::{shown, shown_text};
 use crate::client::judge::{Judged, Problem};
 use crate::client::mailbox::Stored;
+use amesh_proto::attachment::{ScanStatus, list_in};
 use amesh_proto::trust::Trust;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -29,6 +30,8 @@ pub(super) struct View {
     pub(super) warning: Option<String>,
     pub(super) message: String,
     pub(super) context: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) attachments: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) envelope: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,6 +61,7 @@ impl View {
             warning: warning(judged),
             message: payload.text("message").unwrap_or_default(),
             context: payload.get("context").filter(|raw| raw.get() != "null").map(ToOwned::to_owned),
+            attachments: payload.get("attachments").filter(|raw| raw.get() != "null").map(ToOwned::to_owned),
             envelope: stored.file.get("envelope").map(ToOwned::to_owned),
             payload: Some(judged.payload.clone()),
         }
@@ -96,7 +100,33 @@ impl View {
             lines.push(String::new());
             lines.push(format!("Context:  {}", shown_text(context.get())));
         }
+        lines.extend(self.files());
         lines.join("\n")
+    }
+
+    /// The files that go with it, and how to get them.
+    fn files(&self) -> Vec<String> {
+        let Some(raw) = &self.attachments else { return Vec::new() };
+        let files = list_in(format!("{{\"attachments\":{}}}", raw.get()).as_bytes());
+        let files = match files {
+            Ok(files) if files.is_empty() => return Vec::new(),
+            Ok(files) => files,
+            Err(bad) => {
+                return vec![format!("\nFiles:    cannot be used: {} ({})", bad.field, shown(&bad.why))];
+            }
+        };
+        let mut lines = vec![String::new()];
+        for file in &files {
+            let checked = file.scan_status.map_or("not checked", ScanStatus::as_str);
+            lines.push(format!(
+                "File:     {}  {}, {} bytes, {checked}",
+                file.id,
+                shown(&file.filename),
+                file.size
+            ));
+        }
+        lines.push(format!("          amesh download {} fetches them", shown(&self.id)));
+        lines
     }
 }
 

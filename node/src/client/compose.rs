@@ -9,6 +9,7 @@ use amesh_proto::key::AgentKey;
 use amesh_proto::message::{ENVELOPE_VERSION, Priority};
 use amesh_proto::sign::sign;
 use amesh_proto::time::UnixMillis;
+use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 /// What a user wants to say.
@@ -30,6 +31,8 @@ pub struct Draft {
     pub thread_id: Option<String>,
     /// A JSON object, verbatim.
     pub context: Option<String>,
+    /// What is said of the files that go with it, as their upload was answered.
+    pub attachments: Vec<Value>,
 }
 
 /// A signed message.
@@ -97,6 +100,9 @@ impl Draft {
     /// Members in code-point order; the context keeps its own text.
     fn payload(&self) -> Result<Box<RawValue>, serde_json::Error> {
         let mut payload = RawObject::default();
+        if !self.attachments.is_empty() {
+            payload.put("attachments", &self.attachments);
+        }
         if let Some(context) = &self.context {
             payload.put_raw("context", serde_json::from_str(context)?);
         }
@@ -172,6 +178,7 @@ mod tests {
             in_reply_to: Some("msg_1_a".to_owned()),
             thread_id: None,
             context: Some(r#"{"z": 1.50, "a": 1}"#.to_owned()),
+            attachments: vec![serde_json::json!({"id": "att_1_a", "size": 5})],
         }
     }
 
@@ -212,7 +219,7 @@ mod tests {
         let out = draft().sign("a@b.c.d", &key, id, UnixMillis(0)).unwrap();
         let file = serde_json::to_value(out.file("msg_9_z", "queued", "mesh", UnixMillis(0))).unwrap();
         assert_eq!(file["envelope"]["id"], "msg_9_z");
-        assert_eq!(file["envelope"]["expires_at"], serde_json::Value::Null);
+        assert_eq!(file["envelope"]["expires_at"], Value::Null);
         assert_eq!(file["local"]["status"], "queued");
     }
 }

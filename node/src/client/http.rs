@@ -26,8 +26,8 @@ const LARGEST: usize = 128 << 20;
 #[derive(Debug, Clone)]
 pub struct Api {
     base: String,
-    key: Option<String>,
-    http: reqwest::Client,
+    pub(super) key: Option<String>,
+    pub(super) http: reqwest::Client,
 }
 
 /// Why a request came to nothing.
@@ -201,7 +201,7 @@ impl Api {
         self.answer(self.http.get(&url), url).await
     }
 
-    async fn answer<T: DeserializeOwned>(
+    pub(super) async fn answer<T: DeserializeOwned>(
         &self,
         request: reqwest::RequestBuilder,
         url: String,
@@ -228,11 +228,16 @@ impl Api {
             return serde_json::from_slice(&body)
                 .map_err(|error| ApiError::Nonsense { url, why: error.to_string() });
         }
-        Err(ApiError::Refused { status, body: Box::new(refusal(status, &body)) })
+        Err(ApiError::refused(status, &body))
     }
 }
 
 impl ApiError {
+    /// A refusal with its body, whatever that is.
+    pub(super) fn refused(status: u16, body: &[u8]) -> Self {
+        Self::Refused { status, body: Box::new(refusal(status, body)) }
+    }
+
     /// The HTTP status and the code of a refusal.
     #[must_use]
     pub fn refusal(&self) -> Option<(u16, &str)> {

@@ -1,6 +1,7 @@
 //! How a program talks to a running node, and the files an agent keeps. Sees the protocol only, never the node's
 //! insides (DESIGN §2). Called by the command line and by examples.
 
+pub mod attachments;
 pub mod bundle;
 pub mod compose;
 pub mod control;

@@ -291,8 +291,8 @@ fn client_config(
 
 /// libp2p certificates carry no names; TLS wants one all the same.
 const SERVER_NAME: &str = "amesh";
-/// Bytes in flight on a link, either way.
-const WINDOW: u32 = 4 << 20;
+/// Bytes in flight on a stream, either way; of a link without files there is one.
+pub(crate) const WINDOW: u32 = 4 << 20;
 /// Handshakes waiting for a decision.
 const MAX_INCOMING: usize = 256;
 

@@ -2,6 +2,7 @@
 //! and answered once they are on disk (DESIGN §1.1, §1.7). Owned by `session`.
 
 use super::link::{Arrival, LinkReceiver, Outcome, ReceiveAction};
+use super::pull::Puller;
 use super::shared::Shared;
 use crate::message::{self, Full, Prepared, Refusal};
 use amesh_proto::id::MessageId;
@@ -11,7 +12,7 @@ use amesh_proto::wire::{LaterReason, MailFrame, Verdict, Verdicts};
 use amesh_store::{LaneKey, LaneStamp};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesOrdered;
+use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,9 @@ pub(super) struct Incoming {
     /// Passed by the receiver, not yet on their way.
     group: Vec<Arrival<LaneKey, Mail>>,
     preparing: FuturesOrdered<JoinHandle<Vec<Judged>>>,
+    /// Passed, but for files that are still on their way.
+    pulling: FuturesUnordered<BoxFuture<'static, Judged>>,
+    puller: Puller,
     committing: FuturesOrdered<BoxFuture<'static, Vec<(u64, Outcome)>>>,
     verdicts: Vec<(u64, Verdict)>,
     /// What is being judged, by the sender's name for it; only where verdicts are logged.
@@ -37,13 +41,15 @@ pub(super) struct Incoming {
 type Judged = (u64, Result<Prepared, Refusal>);
 
 impl Incoming {
-    pub(super) fn new(shared: Arc<Shared>, peer: NodeId, roster_version: u64) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, peer: NodeId, roster_version: u64, puller: Puller) -> Self {
         Self {
             shared,
             peer,
             receiver: LinkReceiver::new(roster_version),
             group: Vec::new(),
             preparing: FuturesOrdered::new(),
+            pulling: FuturesUnordered::new(),
+            puller,
             committing: FuturesOrdered::new(),
             verdicts: Vec::new(),
             names: HashMap::new(),
@@ -148,16 +154,35 @@ impl Incoming {
     pub(super) async fn progress(&mut self) {
         tokio::select! {
             Some(prepared) = self.preparing.next(), if !self.preparing.is_empty() => match prepared {
-                Ok(group) => self.commit(group),
+                Ok(group) => self.commit_or_pull(group),
                 // A task that fails takes its group along: unanswered, it comes again over the next link.
                 Err(error) => tracing::error!(%error, "a group of messages could not be judged"),
             },
+            Some(judged) = self.pulling.next(), if !self.pulling.is_empty() => self.commit(vec![judged]),
             Some(outcomes) = self.committing.next(), if !self.committing.is_empty() => {
                 for (seq, outcome) in outcomes {
                     self.verdicts.extend(self.receiver.on_outcome(seq, outcome));
                 }
             }
             else => std::future::pending().await,
+        }
+    }
+
+    /// Mail with files is committed once these are here; what came behind it does not wait, but for its own lane.
+    fn commit_or_pull(&mut self, group: Vec<Judged>) {
+        let has_files =
+            |(_, judged): &Judged| judged.as_ref().is_ok_and(|mail| !mail.attachments().is_empty());
+        let (with_files, without): (Vec<_>, Vec<_>) = group.into_iter().partition(has_files);
+        for (seq, judged) in with_files {
+            let puller = self.puller.clone();
+            self.pulling.push(Box::pin(async move {
+                let Ok(prepared) = judged else { return (seq, judged) };
+                let brought = puller.bring(prepared.attachments()).await;
+                (seq, brought.map(|()| prepared))
+            }));
+        }
+        if !without.is_empty() {
+            self.commit(without);
         }
     }
 

@@ -3,12 +3,14 @@
 
 mod gossip;
 
-use super::endpoint::CloseCode;
+use super::endpoint::{CloseCode, WINDOW};
 use super::frames::{FrameReader, FrameWriter, StreamError};
 use super::greet::Link;
 use super::incoming::Incoming;
+use super::lend;
 use super::outgoing::Outgoing;
 use super::peers::News;
+use super::pull::Puller;
 use super::receipts::ReceiptRelay;
 use super::roster::RosterSync;
 use super::shared::Shared;
@@ -85,6 +87,11 @@ fn farewell(goodbye: Goodbye) -> &'static str {
 impl Session {
     pub(crate) fn new(shared: Arc<Shared>, link: Link) -> Self {
         let Link { node, connection, reader, writer, greeting, first, .. } = link;
+        // Beside the link's own stream there is room for one with a file; mail must not wait for it.
+        connection.set_max_concurrent_bi_streams(quinn::VarInt::from_u32(2));
+        connection.set_receive_window(quinn::VarInt::from_u32(2 * WINDOW));
+        shared.tasks.spawn_until_stopped(lend::run(shared.clone(), node, connection.clone()));
+        let puller = Puller::new(shared.clone(), node, connection.clone());
         let held = shared.rosters.version_of(&node).unwrap_or(0);
         let mut session = Self {
             node,
@@ -92,7 +99,7 @@ impl Session {
             reader,
             writer,
             out: first.into(),
-            incoming: Incoming::new(shared.clone(), node, held),
+            incoming: Incoming::new(shared.clone(), node, held, puller),
             outgoing: Outgoing::new(shared.clone(), node),
             receipts: ReceiptRelay::new(shared.clone(), node),
             sync: RosterSync::new(shared.mesh_id()),

@@ -107,7 +107,9 @@ fn a_file_that_a_message_names_lives_a_week_and_is_its_recipients_alone() {
     assert_whole(&store);
     let shares = store.shares_with(&upload.id, &Holder::Agent(bob)).unwrap();
     assert_eq!((shares.len(), shares[0].token.as_deref()), (1, Some("abc")));
-    assert!(store.shares_with(&upload.id, &Holder::Agent(alice)).unwrap().is_empty());
+    for other in [Holder::Agent(alice), Holder::Node(node(9))] {
+        assert!(store.shares_with(&upload.id, &other).unwrap().is_empty());
+    }
     let days = |n: u32| NOW.plus(HOUR * 24 * n);
     for n in 1..=6 {
         at_the_time(&store, days(n));

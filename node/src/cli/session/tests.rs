@@ -93,6 +93,7 @@ fn mail(id: &str) -> Value {
         in_reply_to: None,
         thread_id: None,
         context: None,
+        attachments: Vec::new(),
     };
     let out = draft.sign(ALICE, &key, MessageId::parse(id).unwrap(), UnixMillis(0)).unwrap();
     let mut entry = serde_json::to_value(out.file(id, "", "", UnixMillis(0))).unwrap();
@@ -213,6 +214,7 @@ fn draft(to: &str) -> Draft {
         in_reply_to: None,
         thread_id: None,
         context: Some(r#"{"n": 1.50}"#.to_owned()),
+        attachments: Vec::new(),
     }
 }
 

@@ -27,6 +27,7 @@ fn signed_by(seed: u8, from: &str, to: &str) -> (Outgoing, AgentKey) {
         in_reply_to: None,
         thread_id: None,
         context: Some(r#"{"n": 1.50}"#.to_owned()),
+        attachments: Vec::new(),
     };
     (draft.sign(from, &key, MessageId::parse("msg_1_a").unwrap(), NOW).unwrap(), key)
 }

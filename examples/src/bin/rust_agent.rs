@@ -150,6 +150,7 @@ impl Agent {
             in_reply_to: Some(mail.id.clone()),
             thread_id,
             context: None,
+            attachments: Vec::new(),
         };
         let id = MessageId::parse(&format!("{}re", mail.id))?;
         let out = draft.sign(&self.registration.address, &self.identity.key()?, id, now()?)?;

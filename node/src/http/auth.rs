@@ -10,6 +10,7 @@ use crate::http::limit::{Class, Standing};
 use crate::http::page::Query;
 use crate::http::state::{Peer, Shared, State};
 use axum::extract::FromRequestParts;
+use axum::http::header::RETRY_AFTER;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -67,10 +68,12 @@ impl Counted for Other {
 }
 
 impl<C> Caller<C> {
-    /// The response to a result, with the headers of RAT-5.
+    /// The response to a result, with the headers of RAT-5. Where another limit was exceeded, its own stay.
     pub(crate) fn reply<T: IntoResponse>(&self, result: Result<T, Problem>) -> Response {
         let mut response = result.into_response();
-        if let Some(standing) = &self.standing {
+        if let Some(standing) =
+            self.standing.as_ref().filter(|_| !response.headers().contains_key(RETRY_AFTER))
+        {
             standing.write(response.headers_mut());
         }
         response

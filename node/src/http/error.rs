@@ -62,6 +62,13 @@ impl Problem {
         Self::new(code::UNAVAILABLE, message)
     }
 
+    /// Says first what it is about.
+    #[must_use]
+    pub(crate) fn about(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message).into();
+        self
+    }
+
     /// Says when to ask again.
     #[must_use]
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {

@@ -1,4 +1,4 @@
-//! How often one may ask (RAT-1, RAT-2, RAT-5, RAT-7; DESIGN §6). Called by the auth extractor, `register` and the WebSocket.
+//! How often one may ask, and be written to (RAT-1…3, RAT-5, RAT-7; DESIGN §6). Called by the auth extractor, `register` and the WebSocket.
 //!
 //! Tables are keyed per agent or per source and stay small: sources share a fixed number of slots, and agents that
 //! have been quiet for a whole window are swept out.
@@ -25,6 +25,8 @@ pub struct Profile {
     pub route_burst: u32,
     /// Messages an agent may send per hour.
     pub route_per_hour: u32,
+    /// Messages that an agent of this node may be sent per minute, by all senders together.
+    pub received_per_minute: u32,
     /// Times an agent may poll or acknowledge per minute.
     pub pending_per_minute: u32,
     /// Other requests of an agent per minute.
@@ -44,6 +46,7 @@ impl Profile {
             route_per_minute: 6_000,
             route_burst: 1_000,
             route_per_hour: 0,
+            received_per_minute: 60_000,
             pending_per_minute: 60_000,
             other_per_minute: 6_000,
             register_per_minute: 600,
@@ -51,13 +54,14 @@ impl Profile {
         }
     }
 
-    /// For everybody else: RAT-1 and RAT-2.
+    /// For everybody else: RAT-1, RAT-2 and RAT-3.
     #[must_use]
     pub fn public() -> Self {
         Self {
             route_per_minute: 60,
             route_burst: 60,
             route_per_hour: 500,
+            received_per_minute: 120,
             pending_per_minute: 30,
             other_per_minute: 100,
             register_per_minute: 10,
@@ -119,6 +123,7 @@ pub(crate) struct Limits<Agent: Hash + Eq + Clone> {
     profile: Profile,
     route: Option<Table<Agent>>,
     hourly: Option<Table<Agent>>,
+    received: Option<Table<Agent>>,
     pending: Option<Table<Agent>>,
     other: Option<Table<Agent>>,
     register: Option<Table<u16>>,
@@ -135,6 +140,7 @@ impl<Agent: Hash + Eq + Clone> Limits<Agent> {
             profile,
             route: Table::per(profile.route_per_minute, profile.route_burst, Quota::per_minute),
             hourly: Table::per(profile.route_per_hour, profile.route_per_hour, Quota::per_hour),
+            received: minute(profile.received_per_minute),
             pending: minute(profile.pending_per_minute),
             other: minute(profile.other_per_minute),
             register: Table::per(profile.register_per_minute, profile.register_per_minute, Quota::per_minute),
@@ -167,6 +173,14 @@ impl<Agent: Hash + Eq + Clone> Limits<Agent> {
             Class::Pending => check(self.pending.as_ref(), agent, now),
             Class::Other => check(self.other.as_ref(), agent, now),
         }
+    }
+
+    /// Counts one message to `recipient`, whoever sends it (RAT-3).
+    ///
+    /// # Errors
+    /// [`Exceeded`].
+    pub(crate) fn recipient(&self, recipient: &Agent, now: UnixMillis) -> Result<(), Exceeded> {
+        check(self.received.as_ref(), recipient, now).map(drop)
     }
 
     /// Counts one registration from `source`.

@@ -8,6 +8,7 @@ use crate::message::Method;
 use amesh_proto::api::error::code;
 use amesh_proto::api::pending::Delivery;
 use amesh_proto::id::MessageId;
+use amesh_proto::message::Priority;
 use amesh_store::{MailboxEntry, Seq};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +16,25 @@ use std::time::Duration;
 /// A piece of a mailbox.
 #[derive(Debug)]
 pub(crate) struct Page {
-    /// The messages and their places, oldest first.
-    pub(crate) mail: Vec<(Seq, Delivery)>,
+    /// The messages, oldest first.
+    pub(crate) mail: Vec<Shown>,
     /// The place of the last entry looked at; where the next page begins.
     pub(crate) last: Option<Seq>,
     /// Those of them whose senders asked for word of their delivery.
     pub(crate) awaited: Vec<MessageId>,
     /// Whether there is a next page.
     pub(crate) has_more: bool,
+}
+
+/// One message of it.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// Its place.
+    pub(crate) seq: Seq,
+    /// Its class.
+    pub(crate) priority: Priority,
+    /// As its owner is given it.
+    pub(crate) delivery: Delivery,
 }
 
 /// At most `limit` messages after `after`, oldest first (RLY-4), and fewer when they are large. What is shown counts as
@@ -57,7 +69,10 @@ pub(crate) fn read(
     }
     let awaited = entries.iter().filter(|entry| entry.mail.receipt).map(|entry| entry.shown_id.clone());
     let awaited = awaited.collect();
-    let rendered = |entry: &MailboxEntry| Some((entry.seq, hallway.render(entry, method)?));
+    let rendered = |entry: &MailboxEntry| {
+        let delivery = hallway.render(entry, method)?;
+        Some(Shown { seq: entry.seq, priority: entry.mail.priority, delivery })
+    };
     let mail = entries.iter().filter_map(rendered).collect();
     Ok(Page { mail, awaited, last: entries.last().map(|entry| entry.seq), has_more })
 }

@@ -62,7 +62,7 @@ impl Outgoing {
     pub(super) fn next(&mut self, now: Duration, frames: &mut Vec<Frame>) {
         let Some(scan) = self.sender.scan(now) else { return };
         let after = (scan.after > 0).then_some(Seq(scan.after));
-        let page = match self.shared.store.outbox(&self.destination, after, scan.limit) {
+        let mut page = match self.shared.store.outbox(&self.destination, after, scan.limit) {
             Ok(page) => page,
             Err(error) => {
                 tracing::error!(%error, "the outbox cannot be read");
@@ -78,6 +78,8 @@ impl Outgoing {
         // What is too old is taken out, and bounced, by the hallway's own sweep.
         self.sender.settled(picked.expired);
         let chosen: HashSet<u64> = picked.send.into_iter().collect();
+        // What goes at once goes by its class (MSG-13); a lane is of one class, and keeps its order.
+        page.sort_by_key(|entry| entry.lane.class);
         let (generation, roster) = (self.shared.store.generation(), self.shared.store.own_roster_version());
         for entry in page.into_iter().filter(|entry| chosen.contains(&entry.seq.0)) {
             let lane = LaneStamp { generation, number: entry.number, floor: entry.floor };

@@ -31,6 +31,9 @@ pub struct RateLimits {
     pub messages_per_minute: u32,
     /// Other requests.
     pub api_requests_per_minute: u32,
+    /// Messages an agent may be sent, by all senders together.
+    #[serde(default)]
+    pub received_per_minute: u32,
     /// `local` or `public` (DESIGN §6).
     #[serde(default)]
     pub profile: String,

@@ -30,6 +30,32 @@ async fn an_agent_over_its_limit_gets_429_with_all_headers_before_its_signature_
 }
 
 #[tokio::test]
+async fn who_is_written_to_too_often_is_spared_whoever_writes_and_by_which_door() {
+    let profile = Profile { received_per_minute: 2, ..Profile::local() };
+    let (rig, address) = Rig::listening(Config { local_limits: profile, ..Config::default() }).await;
+    let [alice, carol, bob] =
+        [rig.register("alice").await, rig.register("carol").await, rig.register("bob").await];
+    assert_eq!(rig.post("/v1/route", &alice, alice.letter(&bob, "1")).await.status, 200);
+    let mut ws = socket::Ws::open(address, &carol).await;
+    ws.say(json!({"type": "route", "data": carol.letter(&bob, "2")})).await;
+    assert_eq!(ws.hear().await["type"], "route.result");
+    let mut wrong = alice.letter(&bob, "3");
+    wrong["signature"] = json!("AAAA");
+    let refused = rig.post("/v1/route", &alice, wrong).await;
+    assert_eq!((refused.status, refused.body["error"].as_str()), (429, Some("rate_limited")));
+    assert_eq!(
+        (&refused.headers["x-ratelimit-limit"], &refused.headers["x-ratelimit-remaining"]),
+        (&axum::http::HeaderValue::from_static("2"), &axum::http::HeaderValue::from_static("0"))
+    );
+    assert!(refused.headers.contains_key("retry-after") && refused.headers.contains_key("x-ratelimit-reset"));
+    ws.say(json!({"type": "route", "data": carol.letter(&bob, "4")})).await;
+    assert_eq!(ws.hear().await["error"], "rate_limited");
+    assert_eq!(rig.post("/v1/route", &alice, alice.letter(&carol, "5")).await.status, 200);
+    let limits = rig.ask(Method::GET, "/v1/info", None, None).await.body;
+    assert_eq!(limits["rate_limits"]["received_per_minute"], 2);
+}
+
+#[tokio::test]
 async fn registrations_and_failed_logins_of_one_source_are_counted() {
     let profile = Profile { register_per_minute: 1, failures_per_minute: 1, ..Profile::local() };
     let rig = Rig::with(Config { local_limits: profile, ..Config::default() });

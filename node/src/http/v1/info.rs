@@ -18,6 +18,7 @@ pub(crate) async fn info(State(state): State<Shared>, peer: Peer) -> Json<Info> 
         rate_limits: RateLimits {
             messages_per_minute: profile.route_per_minute,
             api_requests_per_minute: profile.other_per_minute,
+            received_per_minute: profile.received_per_minute,
             profile: name.to_owned(),
         },
         ..Info::default()

@@ -48,7 +48,7 @@ fn page(state: &state::State, agent: &Arc<Agent>, query: &Query<'_>) -> Result<P
         total,
         cursor: next.map(|last| mailbox::cursor_at(state, last)),
         has_more: page.has_more,
-        messages: page.mail.into_iter().map(|(_, mail)| mail).collect(),
+        messages: page.mail.into_iter().map(|shown| shown.delivery).collect(),
     })
 }
 

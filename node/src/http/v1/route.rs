@@ -1,11 +1,12 @@
 //! `POST /route` (AMP 05 §Route Request): one call into the hallway.
 
 use crate::agents::Agent;
+use crate::agents::directory::Resolution;
 use crate::http::auth::{Caller, Route};
 use crate::http::body::{self, Json};
 use crate::http::error::Problem;
 use crate::http::finish::to_the_end;
-use crate::http::state::{self, Shared};
+use crate::http::state::{self, Peer, Shared};
 use crate::message::{Accepted, Incoming, Status};
 use amesh_proto::api::route::{RouteRequest, RouteResponse};
 use axum::extract::{FromRequestParts, State};
@@ -27,6 +28,7 @@ use std::sync::Arc;
 pub(crate) async fn route(
     State(state): State<Shared>,
     caller: Caller<Route>,
+    peer: Peer,
     key: Result<IdempotencyKey, Problem>,
     body: Result<Json<{ body::MESSAGE }>, Problem>,
 ) -> Response {
@@ -34,7 +36,7 @@ pub(crate) async fn route(
         let (key, request) = (key?.0, RouteRequest::parse(&body?.0)?);
         let tasks = state.parts.tasks.clone();
         let agent = caller.agent.clone();
-        to_the_end(&tasks, async move { send(&state, &agent, key, request).await }).await
+        to_the_end(&tasks, async move { send(&state, &peer, &agent, key, request).await }).await
     };
     let answer = sent.await.map(|accepted| axum::Json(shown(&accepted)));
     caller.reply(answer)
@@ -44,12 +46,27 @@ pub(crate) async fn route(
 /// handed to the store: calls that are first polled in some order are committed in it.
 pub(crate) async fn send(
     state: &state::State,
+    peer: &Peer,
     agent: &Arc<Agent>,
     idempotency_key: Option<String>,
     request: RouteRequest,
 ) -> Result<Accepted, Problem> {
+    recipient_has_time(state, peer, agent, &request.to)?;
     let incoming = Incoming::FromAgent { agent: agent.clone(), request: Box::new(request), idempotency_key };
     Ok(state.parts.hallway.submit(incoming).await?)
+}
+
+/// RAT-3, before any signature is looked at. Who lives on another host is guarded there; who is nobody, by nobody.
+fn recipient_has_time(state: &state::State, peer: &Peer, sender: &Agent, to: &str) -> Result<(), Problem> {
+    let directory = state.parts.agents.directory();
+    let Ok(to) = directory.expand(to, Some(&sender.address)) else { return Ok(()) };
+    match directory.resolve(&to) {
+        Resolution::Local(recipient) => {
+            let full = |exceeded| Problem::from(exceeded).about("too many messages for this recipient");
+            state.limits(peer).recipient(&recipient.no, state.now()).map_err(full)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What became of it so far (RTE-2).

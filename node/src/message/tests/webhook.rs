@@ -109,6 +109,24 @@ async fn a_receiver_can_acknowledge_in_its_answer() {
 }
 
 #[tokio::test]
+async fn a_sender_who_asked_hears_that_the_webhook_took_it() {
+    let (house, receiver) =
+        (House::posting(WebhookConfig::default()), Receiver::new(Answer::Status(200)).await);
+    let (alice, bob) = (house.agent("alice").await, house.agent("bob").await);
+    house.listens(&bob, &receiver.url("/")).await;
+    let mut request = signed("alice", "bob", "hi");
+    request.options.receipt = true;
+    let accepted = house.send(&alice, request).await.unwrap();
+    assert_eq!(accepted.status, Status::Delivered);
+    let told = house.hallway.receipts(&alice, None, 9).unwrap();
+    let by_webhook = amesh_store::ReceiptKind::Delivered { method: "webhook".to_owned() };
+    assert_eq!(
+        told.iter().map(|(_, one)| (&one.id, &one.kind)).collect::<Vec<_>>(),
+        [(&accepted.id, &by_webhook)]
+    );
+}
+
+#[tokio::test]
 async fn what_a_broken_receiver_did_not_take_is_posted_again_after_a_restart() {
     let (house, receiver) =
         (House::posting(WebhookConfig::default()), Receiver::new(Answer::Status(503)).await);

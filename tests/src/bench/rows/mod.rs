@@ -75,6 +75,7 @@ outbox_per_agent = 1000000
 share_loopback = true
 [http.local_limits]
 route_per_minute = 100000000
+received_per_minute = 100000000
 route_burst = 100000000
 pending_per_minute = 100000000
 other_per_minute = 100000000

@@ -111,13 +111,13 @@ impl Session {
 
     /// WS-10, A-15. Messages of one socket are committed in the order of their frames.
     fn route(&mut self, data: Box<RawValue>, reference: Option<Box<RawValue>>) -> Result<(), End> {
-        let (state, agent) = (self.state.clone(), self.identity.agent.clone());
+        let (state, peer, agent) = (self.state.clone(), self.peer.clone(), self.identity.agent.clone());
         let work = async move {
             let sent = async {
                 let request = RouteRequest::parse(data.get().as_bytes())?;
                 // Who asked for a receipt gets that, and not the same word twice.
                 let to = (!request.options.receipt).then(|| request.to.clone());
-                Ok((route::send(&state, &agent, None, request).await?, to))
+                Ok((route::send(&state, &peer, &agent, None, request).await?, to))
             };
             match sent.await {
                 Ok((accepted, to)) => answers(&accepted, to, reference.as_deref()),

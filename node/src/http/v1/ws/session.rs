@@ -5,7 +5,7 @@ use super::{Gone, Identity, close, error_frame, say, text};
 use crate::agents::Agent;
 use crate::agents::presence::Guard;
 use crate::http::error::Problem;
-use crate::http::mailbox;
+use crate::http::mailbox::{self, Shown};
 use crate::http::state::{Peer, Shared};
 use crate::message::{MailSignal, Method};
 use amesh_proto::api::ws::{Connected, MessageNew};
@@ -123,20 +123,22 @@ impl Session {
         }
     }
 
-    /// Writes all mail that is not written yet, oldest first.
+    /// Writes all mail that is not written yet: what was there first, in its order, then page by page, in each the
+    /// urgent lanes first (MSG-13).
     async fn push(&mut self) -> Result<(), End> {
         self.still_known().await?;
         loop {
             let page = mailbox::read(&self.state, self.agent(), self.written, PAGE, Method::Websocket);
-            let page = match page {
+            let mut page = match page {
                 Ok(page) => page,
                 Err(problem) => return Err(self.fail(&problem).await),
             };
             let Some(last) = page.last else { return Ok(()) };
             let now = self.state.now().to_rfc3339();
             let mut frames = Vec::with_capacity(page.mail.len());
-            for (seq, mail) in &page.mail {
-                frames.push(text(&MessageNew::new(mail, &now, *seq <= self.replay_until)));
+            urgent_first(&mut page.mail, self.replay_until);
+            for shown in &page.mail {
+                frames.push(text(&MessageNew::new(&shown.delivery, &now, shown.seq <= self.replay_until)));
             }
             let (has_more, awaited) = (page.has_more, page.awaited);
             drop(page.mail);
@@ -194,5 +196,42 @@ impl Session {
     }
 }
 
+/// Orders live mail by its class. A lane is of one class, and keeps its order.
+fn urgent_first(mail: &mut [Shown], replay_until: Seq) {
+    let replayed = mail.iter().take_while(|shown| shown.seq <= replay_until).count();
+    mail[replayed..].sort_by_key(|shown| shown.priority);
+}
+
 const PAGE: usize = 32;
 const MAX_UNDER_WAY: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::{Shown, urgent_first};
+    use amesh_proto::api::pending::Delivery;
+    use amesh_proto::message::Priority;
+    use amesh_store::Seq;
+    use serde_json::value::RawValue;
+
+    #[test]
+    fn live_mail_goes_by_class_and_replayed_mail_and_lanes_keep_their_order() {
+        use Priority::{High, Low, Normal, Urgent};
+        let classes = [Normal, Urgent, Low, Normal, Urgent, High, Normal, Urgent];
+        let raw = || RawValue::from_string("{}".to_owned()).unwrap();
+        let mut mail: Vec<Shown> = (1..)
+            .zip(classes)
+            .map(|(seq, priority)| {
+                let (queued_at, expires_at) = (String::new(), String::new());
+                let (envelope, payload) = (raw(), raw());
+                let (sender_public_key, local) = (None, None);
+                let id = seq.to_string();
+                let delivery =
+                    Delivery { id, envelope, payload, queued_at, expires_at, sender_public_key, local };
+                Shown { seq: Seq(seq), priority, delivery }
+            })
+            .collect();
+        urgent_first(&mut mail, Seq(2));
+        let order: Vec<u64> = mail.iter().map(|shown| shown.seq.0).collect();
+        assert_eq!(order, [1, 2, 5, 8, 6, 4, 7, 3]);
+    }
+}

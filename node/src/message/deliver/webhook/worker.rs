@@ -209,6 +209,13 @@ async fn attempt(hallway: Hallway, no: AgentNo, address: Address, job: Job) -> N
     };
     let posting = match post(&hallway, &agent, &entry).await {
         Ok(taken) => {
+            // Before anything that ends the job: a sender who asked for word of it must get it (RCP-1).
+            if entry.mail.receipt {
+                let told = hallway.delivered(&agent, vec![entry.shown_id.clone()], Method::Webhook).await;
+                if let Err(error) = told {
+                    return not_noted(&hallway, &job, &error);
+                }
+            }
             if taken.acknowledged {
                 return acknowledged(&hallway, no, &job, &entry).await;
             }

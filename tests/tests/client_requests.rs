@@ -190,6 +190,28 @@ async fn a_name_with_capitals_signs_as_it_was_typed() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_name_registered_in_lower_case_may_be_signed_with_the_usual_capitals() -> Result<()> {
+    let (_node, [bob, agent]) = a_node_and(["bob", "backend-api"]).await?;
+    // `amp-init` lowers the name; the commands after it sign as CLAUDE_AGENT_NAME spells it.
+    for (name, subject, in_the_shell) in [
+        ("Backend-api", "a\ttab", r"a\ttab"),
+        ("Backend-Api", "plain", "plain"),
+        ("backend-api", "plain", "plain"),
+    ] {
+        let from = format!("{name}@default.aimaestro.local");
+        let signature = agent.sign(&from, &bob.address, in_the_shell, SORTED);
+        let reply = agent.post("/api/v1/route", &flat(&bob.address, subject, PAYLOAD, &signature)).await?;
+        assert_eq!(reply.status, 200, "{name}: {}", reply.body);
+        let mail = bob.pending().await?.pop().context("no mail")?;
+        assert_eq!(mail["envelope"]["from"], from, "the spelling that was signed is delivered");
+    }
+    let signature = agent.sign("backEnd-api@default.aimaestro.local", &bob.address, "s", SORTED);
+    let refused = agent.post("/api/v1/route", &flat(&bob.address, "s", PAYLOAD, &signature)).await?;
+    assert_eq!((refused.status, refused.error()), (403, "signature_invalid"));
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_empty_signature_counts_as_none() -> Result<()> {
     let (_node, [alice, bob]) = a_node_and(["alice", "bob"]).await?;
     let reply = alice.post("/api/v1/route", &flat(&bob.address, "s", PAYLOAD, "")).await?;

@@ -156,9 +156,15 @@ async fn two_agents_in_one_home(client: &ShellClient) -> Result<()> {
     // Nobody ran `amp-init` for this one, and its name has capitals (ICL-26).
     let carol = client.agent(&node, "Carol")?;
     carol.sends(&["bob", "By itself", "registered on the way"]).await?;
-    ensure!(
-        bob.fetched().await?.iter().any(|mail| mail["envelope"]["from"] == "Carol@default.aimaestro.local")
-    );
+    // This one did, which registered it in lower case; the client goes on to sign with the capital.
+    let dave = client.agent(&node, "Dave")?;
+    dave.does("amp-init", &["--auto"]).await?;
+    dave.sends(&["bob", "With a capital", "hello"]).await?;
+    let inbox = bob.fetched().await?;
+    for name in ["Carol", "Dave"] {
+        let from = format!("{name}@default.aimaestro.local");
+        ensure!(inbox.iter().any(|mail| mail["envelope"]["from"] == from), "{from}: {inbox:?}");
+    }
     Ok(())
 }
 

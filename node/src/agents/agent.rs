@@ -72,5 +72,27 @@ fn spellings(address: &Address, name_as_registered: &str) -> Vec<String> {
             all.push(spelling);
         }
     }
+    // `amp-init` registers a name in lower case, and then signs it as the environment spells it, which nobody told us:
+    // the two usual spellings are tried, after everything else (ICL-26).
+    if !name_as_registered.contains(|c: char| c.is_ascii_uppercase()) {
+        let domain = &short[short.find('@').unwrap_or(short.len())..];
+        for name in [capitalised(name_as_registered, false), capitalised(name_as_registered, true)] {
+            let spelling = format!("{name}{domain}");
+            if !all.contains(&spelling) {
+                all.push(spelling);
+            }
+        }
+    }
     all
+}
+
+/// `Backend-api`, or with `each` part `Backend-Api`.
+fn capitalised(name: &str, each: bool) -> String {
+    let mut at_start = true;
+    let mut letter = |c: char| {
+        let shown = if at_start { c.to_ascii_uppercase() } else { c };
+        at_start = each && matches!(c, '-' | '_');
+        shown
+    };
+    name.chars().map(&mut letter).collect()
 }

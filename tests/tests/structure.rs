@@ -167,3 +167,27 @@ fn most_files_are_small() {
     let largest = lines.iter().max().cloned().unwrap_or_default();
     assert!(largest.0 <= 550, "{} has {} lines", largest.1, largest.0);
 }
+
+#[test]
+fn whatever_the_list_of_requirements_names_exists() {
+    let list = std::fs::read_to_string(workspace_root().join("docs/SPEC.md")).unwrap();
+    for line in list.lines().filter(|line| line.starts_with('|')) {
+        let mut file = String::new();
+        for word in line.split('`').skip(1).step_by(2) {
+            let rooted =
+                CRATES.iter().any(|name| word.starts_with(&format!("{name}/"))) || word.starts_with(".ci/");
+            if rooted {
+                let path = workspace_root().join(word);
+                assert!(path.exists(), "docs/SPEC.md names {word}, which does not exist");
+                file = std::fs::read_to_string(path).unwrap_or_default();
+            } else if word.matches('_').count() >= 2
+                && word.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+            {
+                assert!(
+                    file.contains(&format!("fn {word}(")),
+                    "docs/SPEC.md names the test {word}, which does not exist there"
+                );
+            }
+        }
+    }
+}

@@ -6,6 +6,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Sees to it that sled finds in `dir` what it can open. `make` makes an empty database in the directory that it is given,
 /// and returns when it has closed it.
@@ -16,8 +17,10 @@ pub(super) fn directory(
     if !dir.join(FILE).exists() {
         return made_beside(dir, make);
     }
+    wait_until_closed(&dir.join(FILE))?;
     check_segments(&dir.join(FILE))?;
-    drop_unfinished_snapshots(dir)
+    drop_unfinished_snapshots(dir)?;
+    Ok(())
 }
 
 /// Power may go while sled makes its files, and sled refuses what is left of them then: the directory gets its name when
@@ -32,6 +35,7 @@ fn made_beside(dir: &Path, make: impl FnOnce(&Path) -> Result<(), DiskError>) ->
     }
     fs::create_dir_all(&making)?;
     make(&making)?;
+    wait_until_closed(&making.join(FILE))?;
     for file in fs::read_dir(&making)? {
         let path = file?.path();
         if path.is_file() {
@@ -42,6 +46,20 @@ fn made_beside(dir: &Path, make: impl FnOnce(&Path) -> Result<(), DiskError>) ->
     fs::rename(&making, dir)?;
     sync_parent(dir)?;
     Ok(())
+}
+
+/// sled's own threads may hold its lock for a moment after it was dropped, by this process or one that ends. Whoever holds
+/// it longer has the store.
+fn wait_until_closed(file: &Path) -> Result<(), DiskError> {
+    let file = File::open(file)?;
+    for _ in 0..CLOSING_CHECKS {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(CLOSING_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+    Err(DiskError::InUse)
 }
 
 /// Looks, before sled may write, whether every segment begins as sled left it: sled takes what it does not know for the
@@ -64,16 +82,8 @@ fn check_segments(file: &Path) -> Result<(), DiskError> {
 /// While it opens, sled writes a snapshot of its page table under this ending, syncs it, gives it its name, and removes the
 /// one before. It takes a torn one for its newest and refuses the store, although the one before is whole. One that has
 /// its name is never removed (PITFALLS).
-fn drop_unfinished_snapshots(dir: &Path) -> Result<(), DiskError> {
-    for path in unfinished_snapshots(dir)? {
-        // Another process may be writing it at this moment.
-        match File::open(dir.join(FILE))?.try_lock() {
-            Ok(()) => fs::remove_file(path)?,
-            Err(TryLockError::WouldBlock) => return Err(DiskError::InUse),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-        }
-    }
-    Ok(())
+fn drop_unfinished_snapshots(dir: &Path) -> io::Result<()> {
+    unfinished_snapshots(dir)?.iter().try_for_each(fs::remove_file)
 }
 
 fn unfinished_snapshots(dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -112,6 +122,10 @@ pub(crate) const FILE: &str = "db";
 
 /// The size of a segment, eight times sled's default: what is larger than a quarter of one leaves the file that is synced.
 pub(super) const SEGMENT: usize = 4 << 20;
+
+/// How often a database that may just be closing is looked at; three seconds in all.
+const CLOSING_CHECKS: u32 = 600;
+const CLOSING_PAUSE: Duration = Duration::from_millis(5);
 
 /// Bytes that each segment begins with.
 const SEGMENT_HEADER: usize = 20;

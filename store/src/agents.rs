@@ -8,6 +8,7 @@ use crate::error::StoreError;
 use crate::group::Group;
 use crate::mail::{AgentNo, MessageState, Seq};
 use crate::own_roster::{self, Face, KeyChange};
+use crate::owners::{self, Admission, NotAdmitted, OwnerId};
 use crate::receipt::ReceiptOwner;
 use crate::trees::Tree;
 use crate::{api_keys, history, mailbox, receipts, walk};
@@ -52,6 +53,8 @@ pub struct NewAgent {
     /// Whoever asks has shown to be the holder of the key, or is vouched for: it may take up a name again that an agent
     /// with this key has left (REG-25, DESIGN §6).
     pub may_return: bool,
+    /// By what right it is registered.
+    pub admission: Admission,
     /// The time at the node.
     pub now: UnixMillis,
 }
@@ -78,6 +81,8 @@ pub struct AgentRecord {
     pub delivery: Delivery,
     /// A JSON object of the agent's own.
     pub metadata: Option<String>,
+    /// Whose it is, where an owner's key registered it (REG-17).
+    pub owner: Option<OwnerId>,
     /// When it registered.
     pub registered_at: UnixMillis,
     /// When this record last changed.
@@ -111,6 +116,8 @@ pub enum RegisterOutcome {
         /// It is this key; what is missing is that its holder shows to be that.
         same_key: bool,
     },
+    /// There is no right to register it (REG-14).
+    NotAdmitted(NotAdmitted),
 }
 
 /// What became of a change of name.
@@ -169,6 +176,15 @@ pub(crate) fn register(group: &mut Group<'_>, new: NewAgent) -> Result<RegisterO
             return Ok(RegisterOutcome::Withheld { until: left.withheld_until, same_key });
         }
     }
+    let tenant = new.address.tenant().to_owned();
+    let owned = match new.admission {
+        Admission::Owner(id) => count_owned(&group.txn, id)?,
+        _ => 0,
+    };
+    let owner = match owners::admit(group, new.admission, owned, &tenant, new.now)? {
+        Ok(owner) => owner,
+        Err(why) => return Ok(RegisterOutcome::NotAdmitted(why)),
+    };
     let record = AgentRecord {
         no: group.next_agent(),
         address: new.address,
@@ -179,6 +195,7 @@ pub(crate) fn register(group: &mut Group<'_>, new: NewAgent) -> Result<RegisterO
         public_key_der: new.public_key_der,
         delivery: new.delivery,
         metadata: new.metadata,
+        owner,
         registered_at: new.now,
         changed_at: new.now,
     };
@@ -296,6 +313,11 @@ pub(crate) fn by_address(read: &dyn Read, address: &Address) -> Result<Option<Ag
     let Some(bytes) = read.get(Tree::AgentNames, address.as_str().as_bytes())? else { return Ok(None) };
     let Named(agent) = codec::decode(&bytes)?;
     by_no(read, agent)
+}
+
+fn count_owned(read: &dyn Read, owner: OwnerId) -> Result<u32, StoreError> {
+    let owned = all(read)?.iter().filter(|agent| agent.owner == Some(owner)).count();
+    Ok(u32::try_from(owned).unwrap_or(u32::MAX))
 }
 
 pub(crate) fn all(read: &dyn Read) -> Result<Vec<AgentRecord>, StoreError> {

@@ -11,6 +11,7 @@ use crate::error::StoreError;
 use crate::files::FilePart;
 use crate::group::Group;
 use crate::mail::{AgentNo, CommitOutcome, Destination, Holder, Seq, Settlement};
+use crate::owners::{self, InviteCode, OwnerId, OwnerRecord};
 use crate::peers::{self, PeerRecord};
 use crate::postings::{self, Posting};
 use crate::receipt::{BroughtReceipt, Given, ReceiptKind, ReceiptOwner};
@@ -117,6 +118,9 @@ pub(crate) enum Change {
     PutPeer(Box<PeerRecord>, Reply<()>),
     DropPeer(NodeId, Reply<()>),
     SetPin(String, Option<String>, Reply<()>),
+    PutOwner(Box<OwnerRecord>, Reply<bool>),
+    DropOwner(OwnerId, Reply<bool>),
+    AddInviteCode(KeyHash, Box<InviteCode>, UnixMillis, Reply<bool>),
     AddTicket(TokenHash, UnixMillis, bool, Reply<()>),
     SpendTicket(TokenHash, NodeId, UnixMillis, Reply<SpendOutcome>),
     RequestUpload(Box<Upload>, Reply<UploadOutcome>),
@@ -238,6 +242,11 @@ impl Change {
             Self::SetPin(name, value, reply) => {
                 answer(reply, group.apply(|group| pins::set(group, &name, value)))
             }
+            Self::PutOwner(owner, reply) => answer(reply, group.apply(|group| owners::put(group, &owner))),
+            Self::DropOwner(id, reply) => answer(reply, group.apply(|group| owners::remove(group, &id))),
+            Self::AddInviteCode(hash, code, now, reply) => {
+                answer(reply, group.apply(|group| owners::add_code(group, hash, &code, now)))
+            }
             Self::AddTicket(token, expires_at, introducer, reply) => {
                 answer(reply, group.apply(|group| tickets::add(group, token, expires_at, introducer)))
             }
@@ -273,7 +282,10 @@ impl Change {
             Self::Register(_, reply) => send(reply, Err(error)),
             Self::UpdateAgent(.., reply) => send(reply, Err(error)),
             Self::RotateKey(.., reply) => send(reply, Err(error)),
-            Self::RotateApiKey(.., reply) => send(reply, Err(error)),
+            Self::RotateApiKey(.., reply)
+            | Self::PutOwner(_, reply)
+            | Self::DropOwner(_, reply)
+            | Self::AddInviteCode(.., reply) => send(reply, Err(error)),
             Self::RenameAgent(.., reply) => send(reply, Err(error)),
             Self::Deregister(.., reply) => send(reply, Err(error)),
             Self::RevokeApiKeys(_, reply) => send(reply, Err(error)),

@@ -35,6 +35,7 @@ mod meta;
 mod notice;
 mod outbox;
 mod own_roster;
+mod owners;
 mod peers;
 mod pins;
 mod postings;
@@ -73,6 +74,7 @@ pub use mail::{
 };
 pub use maintain::{MaintainError, Restored, backup_name, reset, restore, rotate_backups};
 pub use own_roster::OwnRoster;
+pub use owners::{Admission, InviteCode, NotAdmitted, OwnerId, OwnerRecord};
 pub use peers::PeerRecord;
 pub use postings::Posting;
 pub use receipt::{BroughtReceipt, Given, Receipt, ReceiptKind, ReceiptOwner};

@@ -49,11 +49,15 @@ pub(crate) enum Tree {
     Postings,
     /// Sender or its node, sequence number → word of a message's delivery. `receipts.rs`.
     Receipts,
+    /// Owner id → somebody with agents of their own. `owners.rs`.
+    Owners,
+    /// Hash of an invite code → code. `owners.rs`.
+    InviteCodes,
 }
 
 impl Tree {
     /// Every tree, in the order of their numbers.
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::Meta,
         Self::Agents,
         Self::AgentNames,
@@ -77,6 +81,8 @@ impl Tree {
         Self::Shares,
         Self::Postings,
         Self::Receipts,
+        Self::Owners,
+        Self::InviteCodes,
     ];
 
     /// Position in [`Tree::ALL`]; also the tree's number in a backup, so never reorder.
@@ -110,6 +116,8 @@ impl Tree {
             Self::Shares => "shares",
             Self::Postings => "postings",
             Self::Receipts => "receipts",
+            Self::Owners => "owners",
+            Self::InviteCodes => "invite_codes",
         }
     }
 }

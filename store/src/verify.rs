@@ -16,6 +16,7 @@ use crate::lanes_in::LaneValue;
 use crate::mail::{AgentNo, Place, Seq};
 use crate::meta::{Birth, Counters};
 use crate::outbox::{self, LastNumber};
+use crate::owners::{InviteCode, OwnerRecord};
 use crate::peers::PeerRecord;
 use crate::pins::PinValue;
 use crate::postings::Posting;
@@ -169,6 +170,8 @@ impl Walk<'_> {
                 codec::decode::<Receipt>(value).map(|_| None)
             }
             Tree::Tickets => codec::decode::<TicketValue>(value).map(|_| None),
+            Tree::Owners => codec::decode::<OwnerRecord>(value).map(|_| None),
+            Tree::InviteCodes => codec::decode::<InviteCode>(value).map(|_| None),
             Tree::Files => self.file(key, value),
             Tree::Uploads => {
                 let upload: Upload = codec::decode(value)?;

@@ -43,8 +43,9 @@ fn table(text: &mut String, path: &str, values: &Table) {
     if !path.is_empty() {
         *text += &format!("\n[{path}]\n");
     }
-    let (tables, plain): (Vec<_>, Vec<_>) =
-        fields.iter().partition(|(field, _)| matches!(values.get(field), Some(Value::Table(_))));
+    let (tables, plain): (Vec<_>, Vec<_>) = fields
+        .iter()
+        .partition(|(field, _)| matches!(values.get(field), Some(Value::Table(table)) if !table.is_empty()));
     for (field, docs) in plain {
         text.push('\n');
         for line in docs {

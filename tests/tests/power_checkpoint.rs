@@ -136,11 +136,12 @@ fn register(store: &Store) -> Result<AgentNo> {
         metadata: None,
         api_key_hash: [7; 32],
         may_return: false,
+        admission: amesh_store::Admission::Open,
         now: NOW,
     };
     match store.register_agent(new).wait()? {
         RegisterOutcome::Registered(agent) | RegisterOutcome::NameTaken(agent) => Ok(agent.no),
-        RegisterOutcome::Returned(_) | RegisterOutcome::Withheld { .. } => {
+        RegisterOutcome::Returned(_) | RegisterOutcome::Withheld { .. } | RegisterOutcome::NotAdmitted(_) => {
             bail!("nobody had this name before")
         }
     }

@@ -16,6 +16,23 @@ pub enum AuthError {
     Unavailable,
 }
 
+/// What could not be done about owners and invite codes.
+#[derive(Debug, thiserror::Error)]
+pub enum OwnerError {
+    /// Not a label.
+    #[error("{0}")]
+    Tenant(String),
+    /// No such owner.
+    #[error("there is no owner {0}; see: amesh owners")]
+    Unknown(String),
+    /// At the limit.
+    #[error("there are too many already; remove some first")]
+    Full,
+    /// The store failed; nothing was changed.
+    #[error("it could not be stored: {0}")]
+    Store(#[from] StoreError),
+}
+
 /// A key that was not replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum RotateError {
@@ -42,6 +59,15 @@ pub enum RegisterError {
     /// No right to the tenant (REG-14, REG-15).
     #[error("{0}")]
     Tenant(String),
+    /// The invite code is missing or no good (REG-15).
+    #[error("{0}")]
+    InviteCode(String),
+    /// The user key was not issued here, or its owner is gone or suspended (REG-19).
+    #[error("the user key is unknown or suspended")]
+    UserKey,
+    /// The owner has as many agents as they may (REG-19).
+    #[error("this owner has {0} agents, and may have no more")]
+    AgentLimit(u32),
     /// The name is in use here, or on another host of the mesh (REG-13).
     #[error("{}", taken(address, holder.as_deref()))]
     NameTaken {
@@ -89,7 +115,9 @@ impl RegisterError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Body(bad) => bad.code(),
-            Self::Tenant(_) => "tenant_access_denied",
+            Self::Tenant(_) | Self::InviteCode(_) => "tenant_access_denied",
+            Self::UserKey => "unauthorized",
+            Self::AgentLimit(_) => "forbidden",
             Self::NameTaken { .. } | Self::ProofNeeded { .. } | Self::Withheld { .. } => "name_taken",
             Self::NoSuchAgent(_) => "not_found",
             Self::Store(_) => "internal_error",
@@ -102,6 +130,8 @@ impl RegisterError {
         match self {
             Self::Body(bad) => bad.field(),
             Self::Tenant(_) => Some("tenant"),
+            Self::InviteCode(_) => Some("invite_code"),
+            Self::UserKey | Self::AgentLimit(_) => None,
             Self::NameTaken { .. } | Self::ProofNeeded { .. } | Self::Withheld { .. } => Some("name"),
             Self::NoSuchAgent(_) => Some("address"),
             Self::Store(_) => None,

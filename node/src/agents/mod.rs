@@ -6,16 +6,18 @@ pub mod api_key;
 pub mod directory;
 mod error;
 mod keys;
+pub mod owners;
 pub mod presence;
 mod registration;
 mod rename;
 mod suggest;
+pub mod tenants;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod webhook;
 
 pub use agent::Agent;
-pub use error::{AuthError, RegisterError, RotateError};
+pub use error::{AuthError, OwnerError, RegisterError, RotateError};
 pub use keys::NewApiKey;
 pub use registration::{Registered, Registrant, SYSTEM_NAME};
 pub use rename::Renamed;
@@ -29,17 +31,25 @@ use api_key::KeyHash;
 use directory::Directory;
 use presence::Presence;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+use tenants::Mode;
 use webhook::{AllowedTarget, Names, SystemNames, Webhooks};
 
 /// Who may register.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Let agents name any tenant, not only this node's organization.
-    pub any_tenant: bool,
+    /// How agents get into this node's organization: `open` (everybody on this machine), `invite` (by a code of
+    /// `amesh agents code`, or a user key), `admin` (by a user key of `amesh owners add`), `closed`.
+    pub registration: Mode,
+    /// The same for every tenant that is not named below.
+    pub other_tenants: Mode,
+    /// The same by tenant: a table from its name to one of these words.
+    pub tenants: BTreeMap<String, Mode>,
+    /// Let agents list the agents of other tenants than their own.
+    pub list_other_tenants: bool,
     /// Post mail to the webhooks that agents register.
     pub webhooks: bool,
     /// Where webhooks may lead besides public HTTPS addresses: IP addresses or ranges, each with an optional port, as in
@@ -49,7 +59,34 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { any_tenant: true, webhooks: true, webhook_allow: Vec::new() }
+        Self {
+            registration: Mode::Open,
+            other_tenants: Mode::Open,
+            tenants: BTreeMap::new(),
+            list_other_tenants: false,
+            webhooks: true,
+            webhook_allow: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// How agents get into `tenant` of a node of the organization `org`.
+    #[must_use]
+    pub fn mode_of(&self, tenant: &str, org: &str) -> Mode {
+        let unnamed = if tenant == org { self.registration } else { self.other_tenants };
+        let named = self.tenants.iter().find(|(name, _)| name.eq_ignore_ascii_case(tenant));
+        named.map_or(unnamed, |(_, mode)| *mode)
+    }
+
+    /// Every mode in force for some tenant (REG-15).
+    #[must_use]
+    pub fn modes(&self) -> Vec<Mode> {
+        let mut modes: Vec<Mode> =
+            self.tenants.values().copied().chain([self.registration, self.other_tenants]).collect();
+        modes.sort_unstable();
+        modes.dedup();
+        modes
     }
 }
 
@@ -136,6 +173,12 @@ impl Agents {
     #[must_use]
     pub fn directory(&self) -> &Directory {
         &self.inner.directory
+    }
+
+    /// Who may register.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
     }
 
     /// Who is connected.

@@ -2,6 +2,7 @@
 //! (REG-1…13, A-24, A-42). Called by `Agents::register`, which the register door calls.
 
 use super::error::RegisterError;
+use super::tenants::{self, Mode};
 use super::webhook::Webhooks;
 use super::{Agent, Agents, api_key, suggest};
 use amesh_proto::address::{self, Address};
@@ -11,7 +12,7 @@ use amesh_proto::api::register::{RegisterRequest, Scope};
 use amesh_proto::key::{KeyAlgorithm, PublicKey};
 use amesh_proto::limits;
 use amesh_proto::time::UnixMillis;
-use amesh_store::{AgentRecord, Delivery, NewAgent, RegisterOutcome};
+use amesh_store::{Admission, AgentRecord, Delivery, NewAgent, NotAdmitted, OwnerRecord, RegisterOutcome};
 use base64::Engine;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,10 @@ pub const SYSTEM_NAME: &str = "system";
 pub struct Registrant<'a> {
     /// The API key that came along, if any.
     pub api_key: Option<&'a str>,
+    /// The user key that came along, if any.
+    pub user_key: Option<&'a str>,
+    /// The request came over a loopback listener: elsewhere no tenant is open (DESIGN §6).
+    pub on_loopback: bool,
     /// The request came over a loopback socket whose other end belongs to the node's own user (DESIGN §6).
     pub own_user: bool,
 }
@@ -60,15 +65,20 @@ impl Agents {
         request: RegisterRequest,
         by: Registrant<'_>,
     ) -> Result<Registered, RegisterError> {
-        let checked = self.check(&request)?;
+        let owner = match by.user_key {
+            Some(key) => Some(self.owner_of_user_key(key).map_err(|_| RegisterError::UserKey)?),
+            None => None,
+        };
+        let checked = self.check(&request, owner.as_ref())?;
         if let Some(known) = self.inner.directory.local_agent(&checked.address) {
-            return self.register_again(&known, &request, &checked, by).await;
+            return self.register_again(&known, &request, &checked, by, owner.as_ref()).await;
         }
         if let Some(holder) = self.inner.directory.listed_elsewhere(&checked.address) {
             let suggestions = self.suggestions(&checked.address, Some(&self.inner.directory.naming().host));
             let address = checked.address.to_string();
             return Err(RegisterError::NameTaken { address, holder: Some(holder.host), suggestions });
         }
+        let admission = self.admission(&checked, owner.as_ref(), &request, by)?;
         let api_key = api_key::mint(rand::random());
         let Some(api_key_hash) = api_key::hash(&api_key) else { return Err(impossible_key()) };
         // the socket first, unless the agent says otherwise.
@@ -88,6 +98,7 @@ impl Agents {
             metadata: checked.metadata,
             api_key_hash,
             may_return: proven || by.own_user,
+            admission,
             now: self.now(),
         };
         match self.inner.store.register_agent(new).await? {
@@ -97,6 +108,13 @@ impl Agents {
                 let suggestions = self.suggestions(&address, None);
                 Err(RegisterError::NameTaken { address: address.to_string(), holder: None, suggestions })
             }
+            RegisterOutcome::NotAdmitted(why) => Err(match why {
+                NotAdmitted::Code => RegisterError::InviteCode(
+                    "the invite_code is unknown, used up, expired, or for another tenant".to_owned(),
+                ),
+                NotAdmitted::Owner => RegisterError::UserKey,
+                NotAdmitted::Limit(limit) => RegisterError::AgentLimit(limit),
+            }),
             RegisterOutcome::Withheld { until, same_key } => {
                 let suggestions = self.suggestions(&address, None);
                 Err(RegisterError::Withheld { address: address.to_string(), until, same_key, suggestions })
@@ -122,6 +140,7 @@ impl Agents {
         request: &RegisterRequest,
         checked: &Checked,
         by: Registrant<'_>,
+        owner: Option<&OwnerRecord>,
     ) -> Result<Registered, RegisterError> {
         let address = known.address.to_string();
         if known.key != checked.key {
@@ -129,7 +148,9 @@ impl Agents {
             return Err(RegisterError::NameTaken { address, holder: None, suggestions });
         }
         let proven = self.holds_key_of(known, by.api_key) || self.proves(&known.key, request);
-        if !proven && !by.own_user {
+        // The owner could remove the agent and begin anew; it is told all the same.
+        let by_owner = owner.is_some_and(|owner| known.record.owner == Some(owner.id));
+        if !proven && !by.own_user && !by_owner {
             let suggestions = self.suggestions(&known.address, None);
             return Err(RegisterError::ProofNeeded { address, suggestions });
         }
@@ -158,7 +179,23 @@ impl Agents {
         key.verify(RegisterRequest::proof_text(&request.name, tenant, at).as_bytes(), &signature)
     }
 
-    fn check(&self, request: &RegisterRequest) -> Result<Checked, RegisterError> {
+    fn admission(
+        &self,
+        checked: &Checked,
+        owner: Option<&OwnerRecord>,
+        request: &RegisterRequest,
+        by: Registrant<'_>,
+    ) -> Result<Admission, RegisterError> {
+        let mode = self.inner.config.mode_of(&checked.tenant, &self.inner.directory.naming().org);
+        let mode = if by.on_loopback { mode } else { mode.max(Mode::Invite) };
+        tenants::admission(mode, &checked.tenant, owner, request.invite_code.as_deref())
+    }
+
+    fn check(
+        &self,
+        request: &RegisterRequest,
+        owner: Option<&OwnerRecord>,
+    ) -> Result<Checked, RegisterError> {
         let directory = &self.inner.directory;
         let naming = directory.naming();
         address::validate_agent_name(&request.name).map_err(|error| invalid("name", error))?;
@@ -166,11 +203,10 @@ impl Agents {
             return Err(invalid("name", "this name is reserved for the node's own notices"));
         }
         let tenant = request.tenant.as_deref().filter(|tenant| !tenant.is_empty());
+        // REG-17: an owner's key says which tenant.
+        let tenant = tenant.or_else(|| owner.map(|owner| owner.tenant.as_str()));
         let tenant = tenant.ok_or(BadBody::Missing("tenant"))?.to_ascii_lowercase();
         address::validate_label(&tenant).map_err(|error| invalid("tenant", error))?;
-        if tenant != naming.org && !self.inner.config.any_tenant {
-            return Err(RegisterError::Tenant(format!("this node registers agents of {} only", naming.org)));
-        }
         // `name@host.provider` means a host: a tenant of that name would be unreachable.
         if tenant != naming.org && directory.is_host(&tenant) {
             return Err(RegisterError::Tenant(format!(

@@ -28,6 +28,7 @@ pub(crate) fn agent(no: u64, address: &str, seed: u8) -> Arc<Agent> {
         public_key_der: key.to_spki_der().to_vec(),
         delivery: Delivery::default(),
         metadata: None,
+        owner: None,
         registered_at: UnixMillis(0),
         changed_at: UnixMillis(0),
     })
@@ -40,8 +41,10 @@ struct Office {
     clock: Arc<ManualClock>,
 }
 
-const STRANGER: Registrant<'static> = Registrant { api_key: None, own_user: false };
-const OWN_USER: Registrant<'static> = Registrant { api_key: None, own_user: true };
+const STRANGER: Registrant<'static> =
+    Registrant { api_key: None, user_key: None, on_loopback: true, own_user: false };
+const OWN_USER: Registrant<'static> =
+    Registrant { api_key: None, user_key: None, on_loopback: true, own_user: true };
 
 impl Office {
     fn new() -> Self {
@@ -202,7 +205,8 @@ async fn the_old_api_key_or_a_fresh_signature_gets_a_new_api_key_and_ends_the_ol
     let office = Office::new();
     let first = office.register(request("bob", 2)).await.unwrap().api_key;
     let other = office.register(request("eve", 3)).await.unwrap().api_key;
-    let by = |api_key| Registrant { api_key: Some(api_key), own_user: false };
+    let by =
+        |api_key| Registrant { api_key: Some(api_key), user_key: None, on_loopback: true, own_user: false };
     assert!(office.agents.register(request("bob", 2), by(&other)).await.is_err());
     let second = office.agents.register(request("bob", 2), by(&first)).await.unwrap();
     assert!(second.again && !second.unproven);
@@ -265,7 +269,8 @@ async fn a_left_name_is_taken_up_again_only_by_who_shows_to_hold_its_key() {
     office.agents.deregister(&bob.agent).await.unwrap();
     let error = office.register(request("bob", 2)).await.unwrap_err();
     assert_eq!((error.code(), error.details()["proof_needed"].as_bool()), ("name_taken", Some(true)));
-    let old_key = Registrant { api_key: Some(&bob.api_key), own_user: false };
+    let old_key =
+        Registrant { api_key: Some(&bob.api_key), user_key: None, on_loopback: true, own_user: false };
     assert!(office.agents.register(request("bob", 2), old_key).await.is_err(), "its API keys are gone");
     let proven = office.register(proven("bob", 2, NOW)).await.unwrap();
     assert!(!proven.unproven);

@@ -55,6 +55,8 @@ pub enum Command {
     Peers(PeersArgs),
     /// List the agents that this node can reach; rename or remove one of this node, or accept the changed key of one.
     Agents(AgentsArgs),
+    /// List those who may have agents of their own here by a user key; add, suspend or remove one.
+    Owners(OwnersArgs),
     /// Show the state of the node and of the acting agent.
     Status,
     /// Say what is wrong with this machine, and how to mend it.
@@ -197,47 +199,6 @@ pub enum PeersAction {
     Promote {
         /// The node's id, its host name, or the end of its id.
         id: String,
-    },
-}
-
-/// `amesh agents`.
-#[derive(Debug, Args)]
-pub struct AgentsArgs {
-    /// What to do with them; nothing lists them.
-    #[command(subcommand)]
-    pub action: Option<AgentsAction>,
-    /// Only agents whose name or address contains this.
-    #[arg(long, short, value_name = "TEXT")]
-    pub search: Option<String>,
-}
-
-/// What `amesh agents` can do.
-#[derive(Debug, Subcommand)]
-pub enum AgentsAction {
-    /// List them.
-    List,
-    /// Accept the key that an agent has now in the place of the one it was first seen with.
-    Trust {
-        /// The agent's address.
-        address: String,
-        /// Do not ask.
-        #[arg(long, short)]
-        force: bool,
-    },
-    /// Give an agent of this node another name, where another host holds the one it has.
-    Rename {
-        /// The agent's name or address.
-        address: String,
-        /// Its new name.
-        name: String,
-    },
-    /// Remove an agent of this node, with the mail that waits for it.
-    Forget {
-        /// The agent's name or address.
-        address: String,
-        /// Do not ask.
-        #[arg(long, short)]
-        force: bool,
     },
 }
 
@@ -523,8 +484,10 @@ pub struct ManArgs {
     pub dir: Option<PathBuf>,
 }
 
+mod agents;
 mod setup;
 mod values;
+pub use agents::{AgentsAction, AgentsArgs, OwnersAction, OwnersArgs};
 pub use setup::*;
 use values::{duration, json_object, message_id, message_type, priority};
 

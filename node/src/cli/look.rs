@@ -3,6 +3,7 @@
 use super::args::{AgentsAction, AgentsArgs, QueueAction, QueueArgs};
 use super::context::Context;
 use super::output::Trouble;
+use super::owners;
 use super::rename;
 use super::session::Session;
 use super::table::{shown, table};
@@ -22,6 +23,9 @@ pub(super) async fn agents(ctx: &Context, args: &AgentsArgs) -> anyhow::Result<(
         Some(AgentsAction::Trust { address, force }) => return trust(ctx, address, *force).await,
         Some(AgentsAction::Rename { address, name }) => return rename::rename(ctx, address, name).await,
         Some(AgentsAction::Forget { address, force }) => return rename::forget(ctx, address, *force).await,
+        Some(AgentsAction::Code { tenant, uses, ttl }) => {
+            return owners::code(ctx, tenant.as_deref(), *uses, *ttl).await;
+        }
         Some(AgentsAction::List) | None => {}
     }
     let mut known = ctx.control()?.agents().await.map_err(Trouble::from)?;

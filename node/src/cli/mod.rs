@@ -20,6 +20,7 @@ mod logs;
 mod look;
 mod mesh;
 pub mod output;
+mod owners;
 mod rename;
 mod send;
 mod service;
@@ -46,6 +47,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Leave => mesh::leave(&ctx).await,
         Command::Peers(args) => mesh::peers(&ctx, &args).await,
         Command::Agents(args) => look::agents(&ctx, &args).await,
+        Command::Owners(args) => owners::owners(&ctx, &args).await,
         Command::Queue(args) => look::queue(&ctx, &args).await,
         Command::Status => status::status(&ctx).await,
         Command::Doctor => doctor::doctor(&ctx).await,

@@ -6,7 +6,10 @@ use amesh_proto::api::control::{
     PeerList, PeerPromoted, PeerRemoved, PromotePeer, QueuePage, RemovePeer, Status, VerifyReport,
 };
 use amesh_proto::api::error::ErrorBody;
-use amesh_proto::api::owner::{AgentForgotten, AgentRenamed, ForgetAgent, RenameAgent};
+use amesh_proto::api::owner::{
+    AddOwner, AgentForgotten, AgentRenamed, ForgetAgent, MadeInviteCode, NewInviteCode, Owner, OwnerAdded,
+    OwnerList, RenameAgent, SetOwner,
+};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
@@ -173,6 +176,46 @@ impl Control {
     /// As any owner's request.
     pub async fn forget_agent(&self, address: &str) -> Result<AgentForgotten, ControlError> {
         self.post("/agents/forget", &ForgetAgent { address: address.to_owned() }, SOON).await
+    }
+
+    /// Makes a code that lets agents in.
+    ///
+    /// # Errors
+    /// As any owner's request.
+    pub async fn invite_code(&self, request: &NewInviteCode) -> Result<MadeInviteCode, ControlError> {
+        self.post("/agents/code", request, SOON).await
+    }
+
+    /// Those who have agents of their own.
+    ///
+    /// # Errors
+    /// As any owner's request.
+    pub async fn owners(&self) -> Result<OwnerList, ControlError> {
+        self.get("/owners").await
+    }
+
+    /// Adds one.
+    ///
+    /// # Errors
+    /// As any owner's request.
+    pub async fn add_owner(&self, request: &AddOwner) -> Result<OwnerAdded, ControlError> {
+        self.post("/owners/add", request, SOON).await
+    }
+
+    /// Suspends one, or lets them go on.
+    ///
+    /// # Errors
+    /// As any owner's request.
+    pub async fn set_owner(&self, request: &SetOwner) -> Result<Owner, ControlError> {
+        self.post("/owners/set", request, SOON).await
+    }
+
+    /// Removes one.
+    ///
+    /// # Errors
+    /// As any owner's request.
+    pub async fn remove_owner(&self, id: &str) -> Result<Done, ControlError> {
+        self.post("/owners/remove", &SetOwner { owner_id: id.to_owned(), active: false }, SOON).await
     }
 
     /// Stops the node; it answers before it goes.

@@ -277,6 +277,7 @@ fn registered(said: &Value, base: &str, asked: &RegisterRequest) -> Option<Regis
         short_address: text(&["/short_address", "/shortAddress"]).unwrap_or_else(|| address.clone()),
         local_name: text(&["/local_name", "/localName"]).unwrap_or_else(|| asked.name.clone()),
         agent_id: text(&["/agent_id", "/agentId"]).unwrap_or_default(),
+        owner_id: text(&["/owner_id", "/ownerId"]),
         tenant_id: text(&["/tenant_id", "/tenantId"]).unwrap_or_else(|| tenant.clone()),
         fingerprint: text(&["/fingerprint"]).unwrap_or_default(),
         registered_at: text(&["/registered_at", "/registeredAt"]).unwrap_or_default(),

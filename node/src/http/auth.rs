@@ -9,6 +9,7 @@ use crate::http::error::Problem;
 use crate::http::limit::{Class, Standing};
 use crate::http::page::Query;
 use crate::http::state::{Peer, Shared, State};
+use amesh_store::OwnerRecord;
 use axum::extract::FromRequestParts;
 use axum::http::header::RETRY_AFTER;
 use axum::http::request::Parts;
@@ -97,6 +98,30 @@ impl<C: Counted> FromRequestParts<Shared> for Caller<C> {
     }
 }
 
+/// An owner of agents, by session token. Their requests count as one source's registrations do.
+#[derive(Debug)]
+pub(crate) struct OwnerSession {
+    /// The owner.
+    pub(crate) owner: OwnerRecord,
+    /// What proved them.
+    pub(crate) token: String,
+}
+
+impl FromRequestParts<Shared> for OwnerSession {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Problem> {
+        let peer = peer_of(parts)?;
+        state.limits(peer).registration(peer.remote.ip(), state.now())?;
+        let Some(token) = bearer(&parts.headers)? else { return Err(failed(state, peer, NO_SESSION)) };
+        match state.parts.agents.owner_of_session(token) {
+            Ok(owner) => Ok(Self { owner, token: token.to_owned() }),
+            Err(AuthError::Unavailable) => Err(Problem::unavailable(AuthError::Unavailable.to_string())),
+            Err(AuthError::Unknown) => Err(failed(state, peer, NO_SESSION)),
+        }
+    }
+}
+
 /// The hash of the API key that the request came with, for the one handler that replaces just that key.
 #[derive(Debug)]
 pub(crate) struct Presented(pub(crate) KeyHash);
@@ -157,4 +182,5 @@ fn peer_of(parts: &Parts) -> Result<&Peer, Problem> {
     parts.extensions.get::<Peer>().ok_or_else(missing)
 }
 
+const NO_SESSION: &str = "this endpoint wants the session token of an owner that is known and not suspended";
 const MISSING: &str = "this endpoint wants the header `Authorization: Bearer <API key>`";

@@ -1,6 +1,6 @@
 //! The only place that gives a refusal its HTTP status and body (API-5, API-6). Every handler ends here when it fails.
 
-use crate::agents::{RegisterError, RotateError};
+use crate::agents::{OwnerError, RegisterError, RotateError};
 use crate::http::limit::Exceeded;
 use crate::message::Refusal;
 use amesh_proto::api::error::{ErrorBody, code};
@@ -239,6 +239,17 @@ impl From<StoreError> for Problem {
 fn not_now(cause: &dyn std::fmt::Display) -> Problem {
     tracing::error!(%cause, "the store did not take a change");
     Problem::unavailable("the node cannot write at the moment; try again shortly").retry_after(1)
+}
+
+impl From<OwnerError> for Problem {
+    fn from(error: OwnerError) -> Self {
+        match error {
+            OwnerError::Tenant(why) => Self::invalid("tenant", why),
+            OwnerError::Unknown(_) => Self::not_found(error.to_string()).field("owner_id"),
+            OwnerError::Full => Self::new(CONFLICT, error.to_string()),
+            OwnerError::Store(cause) => cause.into(),
+        }
+    }
 }
 
 impl From<RotateError> for Problem {

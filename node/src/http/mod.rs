@@ -31,7 +31,7 @@ use openapi::Table;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use utoipa_axum::routes;
-use v1::{agents, attachments, count, health, info, keys, messages, pending, register, route, ws};
+use v1::{agents, attachments, count, health, info, keys, messages, owned, pending, register, route, ws};
 
 /// How the agents' API is offered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +117,9 @@ fn endpoints() -> Table {
         .at("/auth/rotate-key", routes!(keys::rotate_api_key))
         .at("/auth/revoke-key", routes!(keys::revoke_api_keys))
         .at("/auth/rotate-keys", routes!(keys::rotate_keys))
+        .at("/auth/user-key", routes!(owned::key))
+        .at("/agents/owned", routes!(owned::list))
+        .at("/agents/owned/{agent_id}", routes!(owned::delete))
         .at("/health", routes!(health::health))
         .at("/info", routes!(info::info))
         .at("/openapi.json", routes!(openapi::json)) // API-11

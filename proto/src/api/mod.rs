@@ -12,6 +12,7 @@ pub mod health;
 pub mod info;
 pub mod keys;
 pub mod messages;
+pub mod owned;
 pub mod owner;
 pub mod pending;
 pub mod register;

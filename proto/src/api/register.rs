@@ -116,6 +116,9 @@ pub struct RegisterResponse {
     pub local_name: String,
     /// The agent's id here.
     pub agent_id: String,
+    /// Whose agent it is, where a user key registered it (REG-17).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_id: Option<String>,
     /// Opaque id of the tenant.
     pub tenant_id: String,
     /// The tenant, readable.

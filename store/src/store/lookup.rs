@@ -10,6 +10,7 @@ use crate::error::StoreError;
 use crate::mail::{AgentNo, Destination, MailboxEntry, MessageStatus, OutboxEntry, Seq};
 use crate::meta::{Counters, LastTime};
 use crate::own_roster::{self, OwnRoster};
+use crate::owners::{self, OwnerId, OwnerRecord};
 use crate::peers::{self, PeerRecord};
 use crate::postings::{self, Posting};
 use crate::receipt::{Receipt, ReceiptOwner};
@@ -222,6 +223,22 @@ impl Store {
     /// When the store cannot be read.
     pub fn all_agents(&self) -> Result<Vec<AgentRecord>, StoreError> {
         self.read(agents::all)
+    }
+
+    /// Somebody with agents of their own.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn owner(&self, id: &OwnerId) -> Result<Option<OwnerRecord>, StoreError> {
+        self.read(|read| owners::by_id(read, id))
+    }
+
+    /// Everybody with agents of their own.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn all_owners(&self) -> Result<Vec<OwnerRecord>, StoreError> {
+        self.read(owners::all)
     }
 
     /// The node's own roster, tombstones and retired keys included. Waits for a commit under way: what is published

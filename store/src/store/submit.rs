@@ -13,6 +13,7 @@ use crate::config::QUEUE_BYTES;
 use crate::endings::Expired;
 use crate::error::StoreError;
 use crate::mail::{AgentNo, CommitOutcome, Destination, NewMail, Seq, Settlement};
+use crate::owners::{InviteCode, OwnerId, OwnerRecord};
 use crate::peers::PeerRecord;
 use crate::postings::Posting;
 use crate::receipt::{BroughtReceipt, Given, ReceiptKind, ReceiptOwner};
@@ -195,6 +196,21 @@ impl Store {
     /// Sets or, with `None`, removes a decision of the owner.
     pub fn set_pin(&self, name: &str, value: Option<String>) -> Durable<()> {
         self.submit(|reply| Change::SetPin(name.to_owned(), value, reply))
+    }
+
+    /// Adds or changes an owner of agents; false where there are too many.
+    pub fn put_owner(&self, owner: OwnerRecord) -> Durable<bool> {
+        self.submit(|reply| Change::PutOwner(Box::new(owner), reply))
+    }
+
+    /// Removes an owner; false where there is none of that id. Their agents stay.
+    pub fn remove_owner(&self, id: OwnerId) -> Durable<bool> {
+        self.submit(|reply| Change::DropOwner(id, reply))
+    }
+
+    /// Adds a code that lets agents in; false where there are too many.
+    pub fn add_invite_code(&self, hash: KeyHash, code: InviteCode, now: UnixMillis) -> Durable<bool> {
+        self.submit(|reply| Change::AddInviteCode(hash, Box::new(code), now, reply))
     }
 
     /// Remembers a ticket that is about to be given out; with `introducer`, its user may let others in.

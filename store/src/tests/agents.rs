@@ -169,3 +169,42 @@ fn a_renamed_agent_keeps_its_mail_its_keys_and_its_number_and_leaves_a_tombstone
     assert!(matches!(rename("alice"), RenameOutcome::Withheld { .. }));
     assert_whole(&store);
 }
+
+#[test]
+fn an_invite_code_lets_in_as_many_as_it_says_and_an_owner_as_many_as_it_may() {
+    let (store, _disk) = memory();
+    let code = InviteCode { tenant: "default".into(), left: 1, expires_at: NOW.plus(HOUR) };
+    assert!(store.add_invite_code([9; 32], code, NOW).wait().unwrap());
+    let enter = |name: &str, admission, now| {
+        let new = NewAgent { admission, now, api_key_hash: key_hash(name), ..new_agent(name) };
+        store.register_agent(new).wait().unwrap()
+    };
+    let (by_code, bad) = (Admission::Code([9; 32]), RegisterOutcome::NotAdmitted(NotAdmitted::Code));
+    assert_eq!(enter("late", by_code, NOW.plus(HOUR)), bad);
+    assert!(matches!(enter("first", by_code, NOW), RegisterOutcome::Registered(_)));
+    assert_eq!(enter("second", by_code, NOW), bad, "it is spent");
+    let by_owner = Admission::Owner([7; 16]);
+    let gone = RegisterOutcome::NotAdmitted(NotAdmitted::Owner);
+    assert_eq!(enter("third", by_owner, NOW), gone);
+    let owner = OwnerRecord {
+        id: [7; 16],
+        tenant: "default".into(),
+        agent_limit: 1,
+        active: true,
+        user_key: [1; 32],
+        session: [2; 32],
+        added_at: NOW,
+    };
+    assert!(store.put_owner(owner.clone()).wait().unwrap());
+    let RegisterOutcome::Registered(record) = enter("third", by_owner, NOW) else { panic!("there is room") };
+    assert_eq!(record.owner, Some([7; 16]));
+    let full = RegisterOutcome::NotAdmitted(NotAdmitted::Limit(1));
+    assert_eq!(enter("fourth", by_owner, NOW), full);
+    store.put_owner(OwnerRecord { active: false, ..owner }).wait().unwrap();
+    assert_eq!(enter("fourth", by_owner, NOW), gone);
+    assert_eq!(
+        (store.remove_owner([7; 16]).wait(), store.remove_owner([7; 16]).wait()),
+        (Ok(true), Ok(false))
+    );
+    assert_whole(&store);
+}

@@ -75,6 +75,7 @@ pub(crate) fn new_agent(name: &str) -> NewAgent {
         metadata: None,
         api_key_hash: key_hash(name),
         may_return: false,
+        admission: Admission::Open,
         now: NOW,
     }
 }

@@ -276,6 +276,12 @@ impl Directory {
         self.read().locals().filter(has_webhook).cloned().collect()
     }
 
+    /// Every agent of this node.
+    #[must_use]
+    pub fn local_agents(&self) -> Vec<Arc<Agent>> {
+        self.read().locals().cloned().collect()
+    }
+
     /// How many agents live on this node.
     #[must_use]
     pub fn local_count(&self) -> usize {

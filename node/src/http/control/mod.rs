@@ -4,6 +4,7 @@
 mod agents;
 mod db;
 mod node;
+mod owners;
 mod peers;
 mod queue;
 
@@ -27,6 +28,11 @@ fn routes(state: Shared) -> Router {
         .route("/agents", get(node::agents))
         .route("/agents/rename", post(agents::rename))
         .route("/agents/forget", post(agents::forget))
+        .route("/agents/code", post(owners::code))
+        .route("/owners", get(owners::list))
+        .route("/owners/add", post(owners::add))
+        .route("/owners/set", post(owners::set))
+        .route("/owners/remove", post(owners::remove))
         .route("/down", post(node::down))
         .route("/invite", post(peers::invite))
         .route("/join", post(peers::join))

@@ -6,7 +6,7 @@ use hyper_util::rt::TokioIo;
 use std::os::unix::fs::PermissionsExt;
 use tokio::net::UnixStream;
 
-async fn ask(rig: &Rig, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+pub(super) async fn ask(rig: &Rig, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
     let stream = UnixStream::connect(rig.data.path().join("control.sock")).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     let tasks = rig.state.parts.tasks.clone();
@@ -101,6 +101,12 @@ async fn the_owners_mistakes_are_named() {
         ("/agents/rename", json!({"address": "bob"}), 400, Some("name")),
         ("/agents/rename", json!({"address": "bob", "name": "bob"}), 404, Some("address")),
         ("/agents/forget", json!({"address": "b b@"}), 400, Some("address")),
+        ("/agents/code", json!({"uses": 0}), 400, Some("uses")),
+        ("/agents/code", json!({"ttl_secs": 99_999_999}), 400, Some("ttl_secs")),
+        ("/agents/code", json!({"tenant": "a.b"}), 400, Some("tenant")),
+        ("/owners/add", json!({"limit": 0}), 400, Some("limit")),
+        ("/owners/set", json!({"owner_id": "own_1"}), 400, Some("active")),
+        ("/owners/remove", json!({"owner_id": "own_1"}), 404, Some("owner_id")),
         ("/leave", json!({}), 503, None),
     ] {
         let (code, answer) = ask(&rig, Method::POST, path, Some(body.clone())).await;

@@ -10,6 +10,7 @@ mod mail;
 mod openapi;
 mod receipts;
 mod socket;
+mod tenants;
 mod waiting;
 
 use crate::agents::Agents;
@@ -88,10 +89,20 @@ impl Rig {
     }
 
     fn over(store: Store, data: tempfile::TempDir, config: Config, bound: Option<Bound>) -> Self {
+        Self::admitting(Default::default(), store, data, config, bound)
+    }
+
+    fn admitting(
+        agents: crate::agents::Config,
+        store: Store,
+        data: tempfile::TempDir,
+        config: Config,
+        bound: Option<Bound>,
+    ) -> Self {
         let clock = ManualClock::at(UnixMillis::from_secs(1_790_000_000));
         let naming = Naming::new("default", "aimaestro.local", "alpha").unwrap();
         let directory = Directory::new(naming.clone(), NodeKey::from_seed(&[7; 32]).id());
-        let agents = Agents::load(Default::default(), store.clone(), clock.clone(), directory).unwrap();
+        let agents = Agents::load(agents, store.clone(), clock.clone(), directory).unwrap();
         // A busy machine must not turn `delivered` into `queued`.
         let message = crate::message::Config { patience_ms: 20_000, ..Default::default() };
         let hallway =

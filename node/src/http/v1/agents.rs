@@ -82,7 +82,8 @@ pub(crate) async fn deregister(State(state): State<Shared>, caller: Caller) -> R
 
 /// The agents of the caller's tenant, by address (API-8).
 #[utoipa::path(get, path = "", tag = "agents",
-    params(PageParams, ("tenant" = Option<String>, Query, description = "The caller's own; another is refused."),
+    params(PageParams, ("tenant" = Option<String>, Query, description = "The caller's own; another is refused unless the node's owner allows it."),
+        ("host" = Option<String>, Query, description = "Only agents that live there."),
         ("search" = Option<String>, Query, description = "A part of the address or the alias.")),
     responses((status = 200, description = "A page of agents.", body = AgentPage)),
     extensions(("x-errors" = json!(["invalid_field"]))))]
@@ -92,8 +93,9 @@ pub(crate) async fn list(State(state): State<Shared>, caller: Caller, uri: Uri) 
 
 fn page(state: &state::State, agent: &Agent, query: &Query<'_>) -> Result<AgentPage, Problem> {
     let (limit, after) = (query.limit()?, query.cursor()?);
-    let tenant = agent.address.tenant();
-    if query.get("tenant").is_some_and(|wanted| !wanted.eq_ignore_ascii_case(tenant)) {
+    let wanted = query.get("tenant").unwrap_or(agent.address.tenant()).to_ascii_lowercase();
+    let tenant = wanted.as_str();
+    if tenant != agent.address.tenant() && !state.parts.agents.config().list_other_tenants {
         return Err(
             Problem::new(code::FORBIDDEN, "you can list the agents of your own tenant only").field("tenant")
         );
@@ -101,6 +103,9 @@ fn page(state: &state::State, agent: &Agent, query: &Query<'_>) -> Result<AgentP
     let search = query.get("search").map(str::to_lowercase);
     let mut found = state.parts.agents.directory().list();
     found.retain(|listed| listed.address.tenant() == tenant && matches(listed, search.as_deref()));
+    if let Some(host) = query.get("host") {
+        found.retain(|listed| listed.host.eq_ignore_ascii_case(host));
+    }
     let total = found.len();
     let mut rest = found
         .into_iter()

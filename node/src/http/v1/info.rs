@@ -1,5 +1,6 @@
 //! `GET /info` (API-4, API-14, RAT-6).
 
+use crate::agents::tenants::Mode;
 use crate::http::state::{self, Peer, Shared};
 use amesh_proto::api::info::{Info, RateLimits};
 use axum::Json;
@@ -14,7 +15,7 @@ pub(crate) async fn info(State(state): State<Shared>, peer: Peer) -> Json<Info> 
         provider: state.parts.naming.provider.clone(),
         version: "amp/0.1".to_owned(),
         capabilities: capabilities(&state),
-        registration_modes: vec!["open".to_owned()],
+        registration_modes: modes(&state, &peer),
         rate_limits: RateLimits {
             messages_per_minute: profile.route_per_minute,
             api_requests_per_minute: profile.other_per_minute,
@@ -23,6 +24,15 @@ pub(crate) async fn info(State(state): State<Shared>, peer: Peer) -> Json<Info> 
         },
         ..Info::default()
     })
+}
+
+/// REG-15: nothing is open but on loopback (DESIGN §6).
+fn modes(state: &state::State, peer: &Peer) -> Vec<String> {
+    let on_loopback = peer.local.ip().is_loopback();
+    let mut modes = state.parts.agents.config().modes();
+    modes.iter_mut().filter(|_| !on_loopback).for_each(|mode| *mode = (*mode).max(Mode::Invite));
+    modes.dedup();
+    modes.into_iter().map(|mode| mode.as_str().to_owned()).collect()
 }
 
 /// Only what is really on (API-14, A-77).

@@ -7,6 +7,7 @@ pub(super) mod health;
 pub(super) mod info;
 pub(super) mod keys;
 pub(super) mod messages;
+pub(super) mod owned;
 pub(super) mod pending;
 pub(super) mod register;
 pub(super) mod route;

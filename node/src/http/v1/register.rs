@@ -1,5 +1,6 @@
 //! `POST /register` (AMP 03). Open to all on loopback, so the rate per source is judged before the body is read.
 
+use crate::agents::owners::{self, USER_KEY_PREFIX};
 use crate::agents::{Registered, Registrant};
 use crate::http::auth::bearer;
 use crate::http::body::{self, Json};
@@ -18,10 +19,11 @@ use axum::response::{IntoResponse, Response};
 
 /// Registers an agent: its name and its public key (AMP 03).
 ///
-/// The same name and key again need proof: the old API key as `Authorization`, or a `proof`.
+/// The same name and key again need proof: the old API key as `Authorization`, or a `proof`. With an owner's user
+/// key (`uk_…`) as `Authorization` the tenant is the owner's (REG-17).
 #[utoipa::path(post, path = "", tag = "registration", security((), ("api_key" = [])), request_body = RegisterRequest,
     responses((status = 201, description = "The agent's address, and its API key, which is shown here only.", body = RegisterResponse)),
-    extensions(("x-errors" = json!(["tenant_access_denied", "name_taken"]))))]
+    extensions(("x-errors" = json!(["tenant_access_denied", "name_taken", "unauthorized"]))))]
 pub(crate) async fn register(
     State(state): State<Shared>,
     caller: Source,
@@ -37,18 +39,18 @@ pub(crate) async fn register(
 
 async fn enter(state: &state::State, caller: &Source, body: &[u8]) -> Result<RegisterResponse, Problem> {
     let request = RegisterRequest::parse(body)?;
-    if caller.api_key.as_deref().is_some_and(|key| key.starts_with("uk_")) {
-        return Err(Problem::unauthorized(
-            "this node issues no user keys; register with a tenant and no Authorization",
-        ));
-    }
     let (remote, local) = (caller.peer.remote, caller.peer.local);
     let own_user =
         state.parts.tasks.spawn_blocking(move || owner::is_own_user(remote, local)).await.unwrap_or(false);
-    let (agents, hallway, api_key) =
-        (state.parts.agents.clone(), state.parts.hallway.clone(), caller.api_key.clone());
+    let (agents, hallway, bearer) =
+        (state.parts.agents.clone(), state.parts.hallway.clone(), caller.bearer.clone());
     let registering = async move {
-        let by = Registrant { api_key: api_key.as_deref(), own_user };
+        let (user_key, api_key) =
+            bearer.as_deref().map_or((None, None), |key| match key.starts_with(USER_KEY_PREFIX) {
+                true => (Some(key), None),
+                false => (None, Some(key)),
+            });
+        let by = Registrant { api_key, user_key, on_loopback: local.ip().is_loopback(), own_user };
         let registered = agents.register(request, by).await?;
         if registered.unproven {
             let notice = Notice::Reregistered { by: format!("a program on this machine ({remote})") };
@@ -68,6 +70,7 @@ fn shown(state: &state::State, caller: &Source, registered: Registered) -> Regis
         short_address: agent.short_address().to_string(),
         local_name: agent.address.name().to_owned(),
         agent_id: super::agents::id_of(agent),
+        owner_id: agent.record.owner.map(|id| owners::shown_id(&id)),
         tenant_id: format!("ten_{}", agent.address.tenant()),
         tenant: agent.address.tenant().to_owned(),
         api_key: registered.api_key,
@@ -86,7 +89,8 @@ fn shown(state: &state::State, caller: &Source, registered: Registered) -> Regis
 pub(crate) struct Source {
     peer: Peer,
     standing: Option<Standing>,
-    api_key: Option<String>,
+    /// An API key or a user key.
+    bearer: Option<String>,
     origin: String,
     base: &'static str,
 }
@@ -97,8 +101,8 @@ impl FromRequestParts<Shared> for Source {
     async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Problem> {
         let peer = Peer::from_request_parts(parts, state).await?;
         let standing = state.limits(&peer).registration(peer.remote.ip(), state.now())?;
-        let api_key = bearer(&parts.headers)?.map(str::to_owned);
+        let bearer = bearer(&parts.headers)?.map(str::to_owned);
         let (origin, base) = (origin(&peer, &parts.uri, &parts.headers), base(&parts.uri));
-        Ok(Self { peer, standing, api_key, origin, base })
+        Ok(Self { peer, standing, bearer, origin, base })
     }
 }

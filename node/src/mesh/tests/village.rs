@@ -189,7 +189,7 @@ impl Node {
             key_algorithm: "Ed25519".to_owned(),
             ..RegisterRequest::default()
         };
-        let by = Registrant { api_key: None, own_user: false };
+        let by = Registrant { api_key: None, user_key: None, on_loopback: true, own_user: false };
         self.hallway.agents().register(request, by).await.unwrap().agent
     }
 

@@ -137,7 +137,7 @@ impl House {
             key_algorithm: "Ed25519".to_owned(),
             ..RegisterRequest::default()
         };
-        let by = Registrant { api_key: None, own_user: false };
+        let by = Registrant { api_key: None, user_key: None, on_loopback: true, own_user: false };
         let agent = self.hallway.agents().register(request, by).await.unwrap().agent;
         self.keys.lock().unwrap().insert(agent.address.to_string(), key);
         agent

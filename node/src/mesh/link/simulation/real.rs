@@ -219,6 +219,7 @@ fn register(store: &Store, node: usize, agent: usize) -> AgentNo {
         metadata: None,
         api_key_hash: [u8::try_from(agent).unwrap(); 32],
         may_return: false,
+        admission: amesh_store::Admission::Open,
         now: at(Duration::ZERO),
     };
     match store.register_agent(new).wait().unwrap() {

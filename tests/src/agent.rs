@@ -198,6 +198,12 @@ impl TestAgent {
         self.http.get(path, Some(&self.key)).await
     }
 
+    /// Where its node's API is.
+    #[must_use]
+    pub fn api(&self) -> SocketAddr {
+        self.http.api()
+    }
+
     /// Changes how mail is delivered to this agent; the raw reply.
     ///
     /// # Errors

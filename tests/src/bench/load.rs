@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-/// One request to post.
+/// One request: a POST of its body, or a GET where it has none.
 #[derive(Debug, Clone)]
 pub struct Shot {
     /// The caller's API key.
@@ -38,6 +38,30 @@ pub struct Outcome {
 /// # Errors
 /// When a connection fails.
 pub async fn fire(to: SocketAddr, path: &str, shots: Vec<Shot>, callers: usize) -> anyhow::Result<Outcome> {
+    fire_when(to, path, shots, callers, &Pace::AtOnce, &|_| {}).await
+}
+
+/// When the next shot is fired.
+#[derive(Debug, Clone, Copy)]
+pub enum Pace {
+    /// When a caller is free.
+    AtOnce,
+    /// So many a second, as long as callers are free.
+    PerSecond(f64),
+}
+
+/// As [`fire`], paced; `firing` is called with a shot's number in the moment in which it is fired.
+///
+/// # Errors
+/// When a connection fails.
+pub async fn fire_when(
+    to: SocketAddr,
+    path: &str,
+    shots: Vec<Shot>,
+    callers: usize,
+    pace: &Pace,
+    firing: &(impl Fn(usize) + Clone + Send + Sync + 'static),
+) -> anyhow::Result<Outcome> {
     let shots = Arc::new(shots);
     let next = Arc::new(AtomicUsize::new(0));
     let mut connections = Vec::new();
@@ -52,7 +76,8 @@ pub async fn fire(to: SocketAddr, path: &str, shots: Vec<Shot>, callers: usize) 
     let start = Instant::now();
     let mut running = tokio::task::JoinSet::new();
     for sender in connections {
-        running.spawn(caller(sender, path.to_owned(), Arc::clone(&shots), Arc::clone(&next)));
+        let firing = (start, *pace, firing.clone());
+        running.spawn(caller(sender, path.to_owned(), Arc::clone(&shots), Arc::clone(&next), firing));
     }
     let mut outcome =
         Outcome { elapsed: Duration::ZERO, latencies: Vec::new(), failed: 0, first_failure: None };
@@ -67,20 +92,33 @@ pub async fn fire(to: SocketAddr, path: &str, shots: Vec<Shot>, callers: usize) 
     Ok(outcome)
 }
 
+fn request(path: &str, shot: &Shot) -> anyhow::Result<Request<Full<Bytes>>> {
+    let method = if shot.body.is_empty() { "GET" } else { "POST" };
+    let request = Request::builder().method(method).uri(path).header("host", "127.0.0.1");
+    let request = request.header("content-type", "application/json");
+    let request = request.header("authorization", format!("Bearer {}", shot.api_key));
+    Ok(request.body(Full::new(shot.body.clone()))?)
+}
+
 async fn caller(
     mut sender: SendRequest<Full<Bytes>>,
     path: String,
     shots: Arc<Vec<Shot>>,
     next: Arc<AtomicUsize>,
+    (begun, pace, firing): (Instant, Pace, impl Fn(usize)),
 ) -> anyhow::Result<(Vec<Duration>, Vec<String>)> {
     let mut latencies = Vec::new();
     let mut failures = Vec::new();
-    while let Some(shot) = shots.get(next.fetch_add(1, Ordering::Relaxed)) {
-        let request = Request::post(&path)
-            .header("host", "127.0.0.1")
-            .header("content-type", "application/json")
-            .header("authorization", format!("Bearer {}", shot.api_key))
-            .body(Full::new(shot.body.clone()))?;
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let Some(shot) = shots.get(number) else { break };
+        if let Pace::PerSecond(rate) = pace {
+            #[allow(clippy::cast_precision_loss)] // a shot's number, far below 2^52
+            let due = begun + Duration::from_secs_f64(number as f64 / rate);
+            tokio::time::sleep_until(due.into()).await;
+        }
+        firing(number);
+        let request = request(&path, shot)?;
         let start = Instant::now();
         sender.ready().await?;
         let answer = sender.send_request(request).await?;

@@ -1,5 +1,6 @@
 //! `amesh-bench`: measures what a message costs and prints the table; `amesh-bench floor DIR` serves the floor.
-//! `--messages N` and `--rounds N` set the effort; `--docs DIR` writes the table and the plot there.
+//! `--only STORY` measures one story; `--messages N` and `--rounds N` set the effort; `--docs DIR` writes the table and the
+//! plot there. `amesh-bench hold API FILE` opens idle WebSockets with the API keys in FILE and holds them.
 
 use amesh_tests::bench::rows::Bench;
 use amesh_tests::bench::{floor, plot, rows, table};
@@ -9,15 +10,19 @@ use std::path::PathBuf;
 #[tokio::main]
 async fn main() -> Result<()> {
     let mut words = std::env::args().skip(1);
-    let (mut messages, mut rounds, mut docs) = (20_000, 5, None);
+    let (mut messages, mut rounds, mut docs, mut only) = (20_000, 5, None, None);
     while let Some(word) = words.next() {
         let mut value = || words.next().with_context(|| format!("{word} needs a value"));
         match word.as_str() {
             "floor" => return floor::serve(&PathBuf::from(value()?)).await,
+            "hold" => return rows::hold(&value()?, &PathBuf::from(value()?)).await,
+            "--only" => only = Some(value()?),
             "--messages" => messages = value()?.parse()?,
             "--rounds" => rounds = value()?.parse()?,
             "--docs" => docs = Some(PathBuf::from(value()?)),
-            other => bail!("amesh-bench [--messages N] [--rounds N] [--docs DIR]; what is {other}?"),
+            other => {
+                bail!("amesh-bench [--only STORY] [--messages N] [--rounds N] [--docs DIR]; what is {other}?")
+            }
         }
     }
     let bench = Bench::prepare(messages, rounds)?;
@@ -34,7 +39,7 @@ async fn main() -> Result<()> {
         rows::RAISED,
     );
     println!("{units}");
-    let measured = bench.run().await?;
+    let measured = bench.run(only.as_deref()).await?;
     let table = table::markdown(&measured);
     println!("{table}");
     if let Some(docs) = docs {

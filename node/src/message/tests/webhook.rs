@@ -96,6 +96,22 @@ async fn mail_is_posted_signed_and_stays_until_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_sender_who_asked_for_it_gets_word_once_the_webhook_has_taken_the_message() {
+    let (house, receiver) =
+        (House::posting(WebhookConfig::default()), Receiver::new(Answer::Status(500)).await);
+    let (alice, bob) = (house.agent("alice").await, house.agent("bob").await);
+    house.listens(&bob, &receiver.url("/")).await;
+    let mut request = signed("alice", "bob", "hi");
+    request.options.receipt = true;
+    house.send(&alice, request).await.unwrap();
+    assert!(house.hallway.receipts(&alice, None, 10).unwrap().is_empty(), "it was not taken");
+    receiver.answers(Answer::Status(200));
+    house.clock.advance(Duration::from_secs(30));
+    house.hallway.agents().webhooks().have_changed();
+    until("word is kept", || house.hallway.receipts(&alice, None, 10).unwrap().len() == 1).await;
+}
+
+#[tokio::test]
 async fn a_receiver_can_acknowledge_in_its_answer() {
     let (house, receiver) =
         (House::posting(WebhookConfig::default()), Receiver::new(Answer::Acknowledged).await);

@@ -150,14 +150,14 @@ pub(super) fn checked(outcome: Outcome) -> Result<Outcome> {
 }
 
 /// This same program, serving as the floor.
-struct FloorServer {
-    address: SocketAddr,
+pub(super) struct FloorServer {
+    pub(super) address: SocketAddr,
     pid: u32,
     _process: Child,
 }
 
 impl FloorServer {
-    async fn start(bench: &Bench) -> Result<Self> {
+    pub(super) async fn start(bench: &Bench) -> Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)
             .arg("floor")
             .arg(bench.scratch.path())

@@ -1,9 +1,17 @@
 //! What is measured: one file per story. Called by the binary `amesh-bench`, in the order of its table.
 
 mod accept;
+mod fanout;
+mod files;
 mod idle;
+mod mailbox;
 mod mesh;
+mod sockets;
 mod start;
+mod wake;
+mod webhook;
+
+pub use sockets::hold;
 
 use super::floor;
 use super::load::Shot;
@@ -11,7 +19,7 @@ use super::spread::Spread;
 use super::table::Row;
 use crate::agent::{Letter, TestAgent};
 use crate::node::Node;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -42,16 +50,27 @@ impl Bench {
         Ok(Self { v, f, scratch, messages, rounds })
     }
 
-    /// Every row, in the table's order.
+    /// Every row, in the table's order, or those of one story.
     ///
     /// # Errors
-    /// When something cannot be measured.
-    pub async fn run(&self) -> Result<Vec<Row>> {
+    /// When something cannot be measured, or there is no such story.
+    pub async fn run(&self, only: Option<&str>) -> Result<Vec<Row>> {
+        ensure!(only.is_none_or(|only| STORIES.contains(&only)), "--only takes one of {STORIES:?}");
         let mut rows = Vec::new();
-        rows.extend(accept::rows(self).await?);
-        rows.extend(mesh::rows(self).await?);
-        rows.extend(start::rows(self).await?);
-        rows.extend(idle::rows(self).await?);
+        for story in STORIES.iter().filter(|story| only.is_none_or(|only| only == **story)) {
+            rows.extend(match *story {
+                "accept" => accept::rows(self).await?,
+                "mesh" => mesh::rows(self).await?,
+                "start" => start::rows(self).await?,
+                "idle" => idle::rows(self).await?,
+                "mailbox" => mailbox::rows(self).await?,
+                "wake" => wake::rows(self).await?,
+                "fanout" => fanout::rows(self).await?,
+                "webhook" => webhook::rows(self).await?,
+                "files" => files::rows(self).await?,
+                _ => sockets::rows(self).await?,
+            });
+        }
         Ok(rows)
     }
 
@@ -64,8 +83,14 @@ impl Bench {
     }
 }
 
+/// The stories, in the table's order.
+pub const STORIES: [&str; 10] =
+    ["accept", "mesh", "start", "idle", "mailbox", "wake", "fanout", "webhook", "files", "sockets"];
+
 /// The settings every benched node runs with.
 pub const RAISED: &str = "\
+[agents]
+webhook_allow = [\"127.0.0.1\"]
 [store]
 mailbox_new = 1000000
 outbox_messages = 1000000
@@ -73,6 +98,9 @@ outbox_mib = 4096
 outbox_per_agent = 1000000
 [mesh_link]
 share_loopback = true
+[http]
+max_connections = 20000
+socket_idle_s = 3600
 [http.local_limits]
 route_per_minute = 100000000
 received_per_minute = 100000000

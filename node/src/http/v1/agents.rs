@@ -93,7 +93,7 @@ pub(crate) async fn list(State(state): State<Shared>, caller: Caller, uri: Uri) 
 
 fn page(state: &state::State, agent: &Agent, query: &Query<'_>) -> Result<AgentPage, Problem> {
     let (limit, after) = (query.limit()?, query.cursor()?);
-    let wanted = query.get("tenant").unwrap_or(agent.address.tenant()).to_ascii_lowercase();
+    let wanted = query.get("tenant").unwrap_or_else(|| agent.address.tenant()).to_ascii_lowercase();
     let tenant = wanted.as_str();
     if tenant != agent.address.tenant() && !state.parts.agents.config().list_other_tenants {
         return Err(

@@ -92,6 +92,9 @@ async fn files_reach_an_agent_beside_and_outlive_a_killed_node() -> Result<()> {
     assert!(std::fs::read(&paths[0])? == one && std::fs::read(&paths[1])? == two);
     let again = downloaded(&node, &["--agent", "bob"], id, &dest).await?;
     assert_eq!(again[1], dest.join("figures_1.csv"), "what is there is never written over");
+    let read = node.amesh(&["--agent", "bob", "read", id, "--download"]).await?;
+    let path = read["downloaded"]["files"][0]["path"].as_str().context("nothing downloaded")?;
+    assert!(std::fs::read(path)? == one && read["subject"] == "Report", "the message and its files");
     let program = file_in(place.path(), "run", b"\x7fELF and so on")?;
     let refused = node.try_amesh(&["--agent", "ann", "send", "bob", "x", "y", "-a", &program]).await?;
     assert!(!refused.status.success());

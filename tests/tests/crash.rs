@@ -1,8 +1,9 @@
 //! kill -9 under load (issue 2, "it must show" 6): everything acknowledged arrives exactly once, everything unanswered
 //! at most once, every store is whole. `AMESH_CRASH_ROUNDS` sets the rounds: few in a test run, 30 to be sure.
 
-use amesh_tests::load::Load;
+use amesh_tests::load::{Load, ROOMY};
 use amesh_tests::mesh::Mesh;
+use amesh_tests::node::Node;
 use anyhow::{Result, ensure};
 
 fn rounds() -> usize {
@@ -11,7 +12,12 @@ fn rounds() -> usize {
 
 /// Kills `victims` in turn, once a round, while four lanes run from the first node to the second.
 async fn kill_in_turn(story: &str, victims: &[usize]) -> Result<()> {
-    let mut mesh = Mesh::on_loopback(&["ann", "bob"]).await?;
+    let scratch = tempfile::tempdir()?;
+    let settings = scratch.path().join("roomy.toml");
+    std::fs::write(&settings, ROOMY)?;
+    let settings = settings.to_string_lossy();
+    let node = |host| anyhow::Ok(Node::on_loopback(host)?.with(&["--config", &settings]));
+    let mut mesh = Mesh::of(vec![node("ann")?, node("bob")?]).await?;
     let load = Load::start(4, &mesh[0], &mesh[1]).await?;
     for round in 0..rounds() {
         load.goes_on(40).await?;

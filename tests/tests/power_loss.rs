@@ -86,9 +86,13 @@ async fn record_traffic(scratch: &Path, half: usize) -> Result<[Recording; 2]> {
     let mut mesh = Mesh::of(nodes).await?;
     let [sender, here] = [mesh[0].agent("sender").await?, mesh[0].agent("here").await?];
     let there = mesh[1].agent("there").await?;
+    for words in [["init", "--name", "filer"].as_slice(), &["register"]] {
+        mesh[0].amesh(words).await?;
+    }
     let mut recordings = mesh.0.iter().map(|node| Recording { root: node.data_dir(), events: Vec::new() });
     let mut recordings = [recordings.next(), recordings.next()].map(Option::unwrap_or_default);
     for run in 0..2 {
+        send_files(&mesh[0], &[&here, &there], scratch).await?;
         send_through_every_door(&sender, &here, &there, run, half).await?;
         let pids = [mesh[0].pid()?, mesh[1].pid()?];
         for (node, (pid, recording)) in mesh.0.iter_mut().zip(pids.into_iter().zip(&mut recordings)) {
@@ -156,9 +160,26 @@ async fn send_through_every_door(
     send(sender, there, run, count).await?;
     wait_for("all mail at the far node", || async {
         let listed = there.get("/v1/messages/pending?limit=1").await?.ok()?;
-        Ok((listed["remaining"] == (run + 1) * count - 1).then_some(()))
+        Ok((listed["remaining"] == (run + 1) * (count + FILES.len()) - 1).then_some(()))
     })
     .await
+}
+
+/// To a mailbox here and to another node, which pulls the files before it takes the message. That a message's files are
+/// there is for `verify` to say.
+async fn send_files(node: &Node, to: &[&TestAgent], scratch: &Path) -> Result<()> {
+    for (to, size) in to.iter().flat_map(|to| FILES.map(|size| (to, size))) {
+        let path = scratch.join("file.bin");
+        std::fs::write(&path, rand::random_iter::<u8>().take(size).collect::<Vec<u8>>())?;
+        wait_for("the file to be accepted", || async {
+            let path = path.to_string_lossy();
+            let sent =
+                node.try_amesh(&["send", &to.address, "a file", "see there", "--attach", &path]).await?;
+            Ok(sent.status.success().then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 fn letter(to: &TestAgent, run: usize, number: usize) -> Letter {
@@ -192,6 +213,9 @@ async fn send_by_socket(from: &TestAgent, to: &TestAgent, run: usize, count: usi
     }
     Ok(())
 }
+
+/// Sizes of the files that are sent.
+const FILES: [usize; 3] = [9_000, 40_000, 150_000];
 
 /// Cuts the power at points all over the record, every second of them right behind an answer, and looks, on each disk
 /// that is left, for what was answered before.

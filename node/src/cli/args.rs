@@ -345,6 +345,9 @@ pub struct ReadArgs {
     /// A message this agent sent.
     #[arg(long, short)]
     pub sent: bool,
+    /// Fetch the files that go with it, too, as `download` does.
+    #[arg(long)]
+    pub download: bool,
 }
 
 /// `amesh reply`.

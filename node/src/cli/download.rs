@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 /// What is printed.
 #[derive(Serialize)]
-struct Report {
+pub(super) struct Report {
     id: String,
     directory: PathBuf,
     files: Vec<Saved>,
@@ -34,6 +34,13 @@ struct Saved {
 }
 
 pub(super) async fn download(ctx: &Context, args: &DownloadArgs) -> anyhow::Result<()> {
+    let report = bring(ctx, args).await?;
+    ctx.out.show(&report, || report.text())?;
+    report.judge()
+}
+
+/// Fetches files; what could not be fetched is said in the report.
+pub(super) async fn bring(ctx: &Context, args: &DownloadArgs) -> anyhow::Result<Report> {
     let session = Session::open(ctx).await?;
     let home = session.identity.home.clone();
     let folder = if args.sent { Folder::Sent } else { Folder::Inbox };
@@ -56,14 +63,7 @@ pub(super) async fn download(ctx: &Context, args: &DownloadArgs) -> anyhow::Resu
             problem: saved.err(),
         });
     }
-    let failed = files.iter().filter(|file| file.problem.is_some()).count();
-    let report = Report { id: args.id.clone(), directory, files };
-    ctx.out.show(&report, || report.text())?;
-    if failed > 0 {
-        let what = format!("{failed} of {} files were not fetched", report.files.len());
-        return Err(Trouble::new("not_fetched", what).into());
-    }
-    Ok(())
+    Ok(Report { id: args.id.clone(), directory, files })
 }
 
 /// The files of the message that were asked for.
@@ -134,7 +134,18 @@ pub(super) async fn upload(
 }
 
 impl Report {
-    fn text(&self) -> String {
+    /// Whether every file was fetched.
+    pub(super) fn judge(&self) -> anyhow::Result<()> {
+        match self.files.iter().filter(|file| file.problem.is_some()).count() {
+            0 => Ok(()),
+            failed => {
+                let what = format!("{failed} of {} files were not fetched", self.files.len());
+                Err(Trouble::new("not_fetched", what).into())
+            }
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
         let line = |file: &Saved| match (&file.path, &file.problem) {
             (Some(path), _) => path.display().to_string(),
             (None, problem) => {

@@ -1,7 +1,8 @@
 //! `amesh inbox`, `read` and `delete`: an agent's mail on disk, brought up to date first (CLI-3, CLI-4, CLI-9).
 
-use super::args::{DeleteArgs, InboxAction, InboxArgs, ReadArgs};
+use super::args::{DeleteArgs, DownloadArgs, InboxAction, InboxArgs, ReadArgs};
 use super::context::Context;
+use super::download;
 use super::fetch::{self, Report};
 use super::output::Trouble;
 use super::send::not_here;
@@ -48,7 +49,7 @@ struct Changed<'a> {
 pub(super) async fn inbox(ctx: &Context, args: &InboxArgs) -> anyhow::Result<()> {
     match &args.action {
         Some(InboxAction::Read { id }) => {
-            let read = ReadArgs { id: id.clone(), no_mark_read: false, sent: false };
+            let read = ReadArgs { id: id.clone(), no_mark_read: false, sent: false, download: false };
             return self::read(ctx, &read).await;
         }
         Some(InboxAction::Ack { id }) => return acknowledge(ctx, id).await,
@@ -148,7 +149,29 @@ pub(super) async fn read(ctx: &Context, args: &ReadArgs) -> anyhow::Result<()> {
         stored.set_status("read", ctx.now()).map_err(Trouble::from)?;
     }
     let view = View::of(&stored, &judged);
-    ctx.out.show(&view, || view.text())
+    if !args.download {
+        return ctx.out.show(&view, || view.text());
+    }
+    let files = DownloadArgs {
+        id: args.id.clone(),
+        attachment: None,
+        all: true,
+        dest: None,
+        sent: args.sent,
+        suspicious: false,
+    };
+    let downloaded = download::bring(ctx, &files).await?;
+    let shown = ReadWithFiles { view: &view, downloaded: &downloaded };
+    ctx.out.show(&shown, || format!("{}\n\n{}", view.text(), downloaded.text()))?;
+    downloaded.judge()
+}
+
+/// A message, and where its files are now (CLI-4).
+#[derive(Serialize)]
+struct ReadWithFiles<'a> {
+    #[serde(flatten)]
+    view: &'a View,
+    downloaded: &'a download::Report,
 }
 
 pub(super) async fn delete(ctx: &Context, args: &DeleteArgs) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! Two machines with one node key, as a third sees them: a state machine without clock or I/O. A node that restarts
 //! never comes back with the number it drew at an earlier start; when an earlier number does return, both machines
-//! are alive (DESIGN §3). Driven by `peer`.
+//! are alive (DESIGN §3). Driven by `keeper`.
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@
 
 use super::endpoint::{self, CloseCode};
 use super::frames::{FrameReader, FrameWriter, StreamError};
+use super::keeper::picks_link;
 use super::membership::{Admitted, RefuseReason};
 use super::shared::Shared;
 use amesh_proto::node_id::NodeId;
@@ -161,7 +162,7 @@ async fn finish(
 ) -> Result<Link, GreetError> {
     let Admitted { greeting, changed, send } = admitted;
     shared.apply(changed).await.map_err(|_| GreetError::NotSaved)?;
-    if shared.identity.node_id() > node {
+    if !picks_link(&shared.identity.node_id(), &node) {
         reader.wait().await?;
     }
     Ok(Link { node, connection: connection.clone(), reader, writer, greeting, first: send, dialed })

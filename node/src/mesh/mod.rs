@@ -1,7 +1,7 @@
 //! The carrier between nodes of one mesh: who is a member, links between members, mail over them (DESIGN §3).
 //! Built by `node`, asked by the control socket.
 //!
-//! State machines without I/O: `membership`, `proof`, `link`, `roster`, `pace`, `boots`. The shell that drives them:
+//! State machines without I/O: `membership`, `proof`, `link`, `roster`, `keeper`, `pace`, `boots`. The shell that drives them:
 //! `accept`, `dial` and `seeds` make connections, `greet` makes links of them, one `peer` task per member keeps one
 //! link and its `session`, `incoming` and `outgoing` carry mail between it, the hallway and the store.
 
@@ -20,10 +20,13 @@ mod greet;
 mod identity;
 mod incoming;
 mod join;
+mod keeper;
 mod lend;
 mod link;
 mod lookout;
 mod membership;
+#[cfg(test)]
+mod neighbours;
 mod outgoing;
 mod pace;
 mod peer;

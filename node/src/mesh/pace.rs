@@ -1,6 +1,6 @@
 //! When a link must be doubted: a state machine without clock or I/O. A link over which mail is on its way and from
 //! which nothing has come for a while is raced by a fresh connection, since QUIC's own probes grow rarer the longer
-//! a cable is out (DESIGN §1.7). Driven by `peer`.
+//! a cable is out (DESIGN §1.7). Driven by `keeper`.
 
 use std::time::Duration;
 

@@ -5,15 +5,14 @@
 //! other one adopts a link only after its first frame (see `greet`). So both always end up with the same one, and a
 //! fresh link can take over from one that a pulled cable has silenced without either end having to agree first.
 
-use super::boots::{Boots, Judgement};
+use super::boots::Judgement;
 use super::dial::{self, DialFailure};
 use super::endpoint::CloseCode;
 use super::greet::Link;
-use super::pace::Pulse;
+use super::keeper::{self, Keeper, Sign};
 use super::peers::{LinkState, News, PeerHandle, Stop};
 use super::session::{Ended, Session};
 use super::shared::Shared;
-use crate::message::retry::{self, Backoff, Kind};
 use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
 use amesh_proto::wire::Goodbye;
@@ -31,16 +30,9 @@ pub(crate) struct Peer {
     handle: Arc<PeerHandle>,
     links: mpsc::Receiver<Link>,
     session: Option<Session>,
-    pulse: Pulse,
-    /// The open link may be dead: dial all the same.
-    doubted: bool,
+    keeper: Keeper,
     attempts: FuturesUnordered<BoxFuture<'static, Result<Link, DialFailure>>>,
-    backoff: Backoff,
     last_error: Option<String>,
-    dialed_at: Duration,
-    /// Not dialled before this time, whatever the signs: the peer said that it does not want this node.
-    not_before: Duration,
-    boots: Boots,
 }
 
 impl Peer {
@@ -50,32 +42,22 @@ impl Peer {
         handle: Arc<PeerHandle>,
         links: mpsc::Receiver<Link>,
     ) -> Self {
-        let now = shared.clock.monotonic();
-        let mut backoff = Backoff::new(Kind::Peer, PACE);
-        if shared.identity.node_id() > node {
-            // Both ends notice each other at the same moment; the lower id dials first.
-            backoff.failed(now, 1.0);
-        }
+        let keeper = Keeper::new(&shared.identity.node_id(), &node, shared.clock.monotonic());
         Self {
             node,
             handle,
             links,
             session: None,
-            pulse: Pulse::new(now),
-            doubted: false,
+            keeper,
             attempts: FuturesUnordered::new(),
-            backoff,
             last_error: None,
-            dialed_at: Duration::ZERO,
-            not_before: Duration::ZERO,
-            boots: Boots::default(),
             shared,
         }
     }
 
     /// Runs until told to stop.
     pub(crate) async fn run(mut self) {
-        let mut beat = tokio::time::interval(BEAT);
+        let mut beat = tokio::time::interval(keeper::BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             let due = self.next_dial();
@@ -101,11 +83,9 @@ impl Peer {
     }
 
     fn heard(&mut self, news: &News) {
-        let now = self.shared.clock.monotonic();
         if news.life || news.interfaces {
-            self.backoff.sign_of_life();
-            let patience = if news.interfaces { Duration::ZERO } else { SILENCE };
-            self.doubted |= self.session.is_some() && self.pulse.silent_for(now) > patience;
+            let sign = if news.interfaces { Sign::Interfaces } else { Sign::Life };
+            self.keeper.sign(sign, self.shared.clock.monotonic());
         }
         if let Some(session) = &mut self.session {
             session.tell(news);
@@ -113,7 +93,7 @@ impl Peer {
     }
 
     fn adopt(&mut self, link: Link) {
-        if self.boots.judge(link.greeting.boot, self.shared.clock.monotonic()) == Judgement::Twin {
+        if self.keeper.linked(link.greeting.boot, self.shared.clock.monotonic()) == Judgement::Twin {
             tracing::warn!(peer = %self.node, "two machines run with the node key of this peer");
             self.shared.peers.update(&self.node, |entry| entry.twin = true);
             link.connection.close(CloseCode::TwoMachines.into(), b"");
@@ -126,10 +106,7 @@ impl Peer {
             session.abandon(CloseCode::Superseded);
         }
         self.attempts.clear();
-        self.backoff.succeeded();
-        self.doubted = false;
         self.last_error = None;
-        self.pulse = Pulse::new(self.shared.clock.monotonic());
         let address = link.connection.remote_address();
         let rtt = link.connection.rtt();
         self.shared.reached(&self.node, address);
@@ -148,7 +125,6 @@ impl Peer {
         if let Some(session) = self.session.take() {
             session.abandon(ended.close_code());
         }
-        self.doubted = false;
         self.last_error = Some(ended.to_string());
         if ended.is_silence()
             && let Some(lookout) = &self.shared.lookout
@@ -156,10 +132,10 @@ impl Peer {
             lookout.verify(&self.node);
         }
         let now = self.shared.clock.monotonic();
-        self.backoff.failed(now, rand::random());
+        self.keeper.lost(now, rand::random());
         if ended.closed_with() == Some(CloseCode::TwoMachines) {
             self.shared.twin_noticed();
-            self.not_before = now + UNWANTED;
+            self.keeper.unwanted(now);
         }
         self.show_offline();
     }
@@ -173,7 +149,7 @@ impl Peer {
                     self.shared.twin_noticed();
                 }
                 if failure.is_twin() || failure.is_refusal() {
-                    self.not_before = self.shared.clock.monotonic() + UNWANTED;
+                    self.keeper.unwanted(self.shared.clock.monotonic());
                 }
                 self.last_error = Some(failure.to_string());
                 if self.session.is_none() {
@@ -185,40 +161,27 @@ impl Peer {
 
     /// How long until the next attempt, if one is wanted at all.
     fn next_dial(&self) -> Option<Duration> {
-        if (self.session.is_some() && !self.doubted) || self.attempts.len() >= ATTEMPTS {
-            return None;
-        }
-        let now = self.shared.clock.monotonic();
-        let due = self.backoff.next_at(self.shared.has_mail_for(&self.node)).max(self.not_before);
-        // An attempt under way retransmits by itself for a while.
-        let overlap = if self.attempts.is_empty() { Duration::ZERO } else { self.dialed_at + OVERLAP };
-        Some(due.max(overlap).saturating_sub(now))
+        let mail_waits = self.shared.has_mail_for(&self.node);
+        self.keeper.next_dial(self.shared.clock.monotonic(), mail_waits, self.attempts.len())
     }
 
     fn dial(&mut self) {
-        let now = self.shared.clock.monotonic();
-        // Counted as failed until it succeeds, so that the next one is timed from here and not from this one's end.
-        self.backoff.failed(now, rand::random());
+        self.keeper.dialing(self.shared.clock.monotonic(), rand::random());
         if self.session.is_none() {
             let last_error = self.last_error.clone();
             self.shared.peers.update(&self.node, |entry| entry.state = LinkState::Dialing { last_error });
         }
-        self.dialed_at = now;
         self.attempts.push(Box::pin(dial::attempt(self.shared.clone(), self.node)));
     }
 
     fn feel_pulse(&mut self) {
         let Some(session) = &self.session else { return };
+        let doubted = self.keeper.doubts();
         let now = self.shared.clock.monotonic();
-        self.pulse.observe(now, session.packets_received(), session.is_owed());
-        if self.pulse.is_doubtful(now) && !self.doubted {
-            tracing::debug!(peer = %self.node, "the link is silent while mail is on its way");
-            self.doubted = true;
-            self.backoff.succeeded();
-        }
-        if self.pulse.silent_for(now) == Duration::ZERO {
-            self.doubted = false;
+        if self.keeper.beat(now, session.packets_received(), session.is_owed()) {
             self.shared.seen(&self.node, session.rtt());
+        } else if self.keeper.doubts() && !doubted {
+            tracing::debug!(peer = %self.node, "the link is silent while mail is on its way");
         }
     }
 
@@ -257,18 +220,3 @@ async fn step(session: &mut Option<Session>) -> Result<(), Ended> {
         None => std::future::pending().await,
     }
 }
-
-/// While mail waits for a peer on the LAN, a dial every second or two: a cable that comes back without any sign is
-/// found well within the 15 s of DESIGN §1.7.
-const PACE: retry::Config =
-    retry::Config { first_ms: 250, idle_cap_s: 300, waiting_cap_s: 2, provider_cap_s: 3600 };
-/// Attempts under way at a time; each one retransmits by itself.
-const ATTEMPTS: usize = 3;
-/// What an attempt gets before the next one begins beside it.
-const OVERLAP: Duration = Duration::from_millis(700);
-/// How often the open link is looked at.
-const BEAT: Duration = Duration::from_millis(250);
-/// Longer than the pause between two keep-alive packets.
-const SILENCE: Duration = Duration::from_secs(5);
-/// After a refusal.
-const UNWANTED: Duration = Duration::from_secs(15);

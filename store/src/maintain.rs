@@ -195,7 +195,7 @@ fn jump(state: &SledState, now: UnixMillis) -> Result<u64, StoreError> {
 }
 
 fn apply(state: &SledState, batch: &Writes) -> Result<(), StoreError> {
-    Ok(state.apply(batch)?)
+    Ok(state.apply(batch, |_| {})?)
 }
 
 fn refuse_if_in_use(dir: &Path) -> Result<(), MaintainError> {

@@ -10,7 +10,7 @@ use crate::trees::Tree;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A directory with a store.
 #[derive(Debug, Clone)]
@@ -88,7 +88,11 @@ struct Frozen {
 struct Work {
     /// Commits since the last look; none for a while means idle.
     commits: u64,
+    /// How long the journal being written is.
+    journal: u64,
     stop: bool,
+    /// How many wait for the move to be done.
+    waiting: u32,
     /// There is no room to move what is frozen.
     stalled: bool,
     failed: Option<EngineError>,
@@ -161,11 +165,28 @@ impl Inner {
     }
 
     fn move_to_sled(&self, frozen: &Frozen) -> Result<(), EngineError> {
-        self.base.apply(&frozen.writes)?;
+        self.base.apply(&frozen.writes, |took| self.rest(took))?;
         self.base.sync()?;
         self.base.set_checkpoint(frozen.through)?;
         write(&self.layers).frozen = None;
         journal::retire(&self.dir, frozen.through).map_err(io)
+    }
+
+    /// Leaves the processor and the disk to the mail that comes meanwhile, as long as nobody waits for the move and there
+    /// is ample room in the journal that is being written: one move in one go holds up all mail for a fifth of a second.
+    fn rest(&self, took: Duration) {
+        let mut work = lock(&self.work);
+        let roomy = |work: &Work| work.journal < self.limit / 2 && work.waiting == 0 && !work.stop;
+        if !roomy(&work) {
+            return;
+        }
+        let until = Instant::now() + (took * REST).min(LONGEST_REST);
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            work = self.changed.wait_timeout(work, left).unwrap_or_else(PoisonError::into_inner).0;
+            if !roomy(&work) {
+                return;
+            }
+        }
     }
 
     /// Begins a new journal and leaves what the old one holds to be moved, unless that is still being done.
@@ -185,7 +206,9 @@ impl Inner {
         let writes = Arc::new(std::mem::take(&mut layers.active));
         layers.frozen = Some(Frozen { writes, through, bytes });
         drop(layers);
-        lock(&self.work).commits = 0;
+        let mut work = lock(&self.work);
+        (work.commits, work.journal) = (0, 0);
+        drop(work);
         self.changed.notify_all();
         Ok(())
     }
@@ -202,6 +225,14 @@ impl Inner {
     }
 
     fn wait_until_moved(&self) -> Result<(), EngineError> {
+        lock(&self.work).waiting += 1;
+        self.changed.notify_all();
+        let moved = self.wait_while_moving();
+        lock(&self.work).waiting -= 1;
+        moved
+    }
+
+    fn wait_while_moving(&self) -> Result<(), EngineError> {
         let mut work = lock(&self.work);
         for _ in 0..MOVE_WAITS {
             if let Some(error) = &work.failed {
@@ -255,6 +286,7 @@ impl Engine for Journaled {
         write(&self.inner.layers).active.extend(writes);
         let mut work = lock(&self.inner.work);
         work.commits += 1;
+        work.journal = journal.length();
         if work.commits == 1 {
             // From now on there is something that idleness would move.
             self.inner.changed.notify_all();
@@ -318,6 +350,10 @@ fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
 
 /// What a journal may hold before it is moved: also the memory that it takes, roughly.
 pub(crate) const JOURNAL_BYTES: u64 = 16 << 20;
+
+/// How long a move rests after each part, in times of what that part took, and at most.
+const REST: u32 = 3;
+const LONGEST_REST: Duration = Duration::from_millis(50);
 
 /// Free space that a move takes at most, per byte moved, and besides.
 const MOVE_COST: u64 = 3;

@@ -9,6 +9,7 @@ use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// sled, open.
 pub(crate) struct SledState {
@@ -57,8 +58,10 @@ impl SledState {
     ///
     /// Synced in parts: sled reuses a segment once what it held was written anew, and takes its own flush for durable. A
     /// segment is overwritten a whole segment of writes after that at the earliest, so parts well below one are safe.
-    pub(crate) fn apply(&self, writes: &Writes) -> Result<(), EngineError> {
+    /// `between` is called after each part, with the time that it took.
+    pub(crate) fn apply(&self, writes: &Writes, between: impl Fn(Duration)) -> Result<(), EngineError> {
         let mut unsynced = 0;
+        let mut begun = Instant::now();
         for (tree, writes) in writes.trees() {
             let tree = self.tree(tree);
             for (key, value) in writes {
@@ -70,6 +73,8 @@ impl SledState {
                 if unsynced >= PART {
                     self.sync()?;
                     unsynced = 0;
+                    between(begun.elapsed());
+                    begun = Instant::now();
                 }
             }
         }

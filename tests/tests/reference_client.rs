@@ -412,5 +412,6 @@ fn two_hosts_of_a_lan(client: &ShellClient) -> Result<()> {
             file_from_to(&ann, &bob, "robert", place.path()).await
         },
         &["two_hosts_of_a_lan"],
+        lab::STORY_WITHIN,
     )
 }

@@ -106,7 +106,7 @@ fn each_outside_library_is_named_in_its_own_room_only() {
         ("utoipa", &["proto/", "node/http/"]),
         ("utoipa_axum", &["node/http/"]),
         ("yaml_serde", &["node/http/"]),
-        ("clap", &["node/cli/", "node/bin/"]),
+        ("clap", &["node/cli/", "node/bin/", "tests/bin/"]),
         ("anyhow", &["node/cli/", "node/bin/", "tests/", "examples/"]),
     ];
     for name in CRATES {

@@ -4,26 +4,63 @@
 
 use amesh_tests::bench::rows::Bench;
 use amesh_tests::bench::{floor, plot, rows, table};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, ensure};
+use clap::builder::PossibleValuesParser;
+use clap::{Parser, Subcommand};
 use std::path::PathBuf;
+
+/// Measures what a message costs, and prints the table of docs/benchmarks.md.
+#[derive(Parser, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Args {
+    #[command(subcommand)]
+    part: Option<Part>,
+    /// Measure one story only.
+    #[arg(long, value_parser = PossibleValuesParser::new(rows::STORIES))]
+    only: Option<String>,
+    /// Messages a reading.
+    #[arg(long, default_value_t = 20_000, value_parser = at_least_one)]
+    messages: usize,
+    /// Readings a row.
+    #[arg(long, default_value_t = 5, value_parser = at_least_one)]
+    rounds: usize,
+    /// Write `bench-table.md` and the plot `bench.svg` into this directory.
+    #[arg(long, value_name = "DIR")]
+    docs: Option<PathBuf>,
+}
+
+/// What the bench starts of itself in processes of their own.
+#[derive(Subcommand, Debug)]
+enum Part {
+    /// Serve the floor: a server that does nothing but append and sync, in DIR.
+    Floor { dir: PathBuf },
+    /// Open idle WebSockets with the API keys in FILE at the API, and hold them.
+    Hold { api: String, file: PathBuf },
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
+}
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let mut words = std::env::args().skip(1);
-    let (mut messages, mut rounds, mut docs, mut only) = (20_000, 5, None, None);
-    while let Some(word) = words.next() {
-        let mut value = || words.next().with_context(|| format!("{word} needs a value"));
-        match word.as_str() {
-            "floor" => return floor::serve(&PathBuf::from(value()?)).await,
-            "hold" => return rows::hold(&value()?, &PathBuf::from(value()?)).await,
-            "--only" => only = Some(value()?),
-            "--messages" => messages = value()?.parse()?,
-            "--rounds" => rounds = value()?.parse()?,
-            "--docs" => docs = Some(PathBuf::from(value()?)),
-            other => {
-                bail!("amesh-bench [--only STORY] [--messages N] [--rounds N] [--docs DIR]; what is {other}?")
-            }
-        }
+    let args = Args::parse();
+    match args.part {
+        Some(Part::Floor { dir }) => floor::serve(&dir).await,
+        Some(Part::Hold { api, file }) => rows::hold(&api, &file).await,
+        None => measure(args).await,
+    }
+}
+
+async fn measure(args: Args) -> Result<()> {
+    let Args { messages, rounds, docs, only, .. } = args;
+    if let Some(docs) = &docs {
+        // Known before, not after, half an hour of measuring.
+        ensure!(docs.is_dir(), "--docs: there is no directory {}", docs.display());
     }
     let bench = Bench::prepare(messages, rounds)?;
     let (v, f) = (bench.v.times(1e6), bench.f.times(1e3));

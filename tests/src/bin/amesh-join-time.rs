@@ -1,56 +1,90 @@
-//! Measures, in the LAN lab, what a user waits for, 20 runs each, p50 and p95: from `amesh up --join` on a second host
+//! Measures, in the LAN lab, what a user waits for, p50 and p95: from `amesh up --join` on a second host
 //! to a connected member (issue 2, "it must show" 3), and from the end of an outage to the first letter that waited for
-//! it (5). A measurement, not a test: run it with `cargo run --release`; words choose among the rows.
+//! it (5). A measurement, not a test: run it with `cargo run --release`; `--help` names the rows.
 
 use amesh_tests::agent::TestAgent;
 use amesh_tests::lab::{self, Lan};
 use amesh_tests::mesh::Mesh;
 use amesh_tests::node::Node;
 use amesh_tests::wait::wait_until;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
 use std::time::{Duration, Instant};
 
-fn main() -> Result<()> {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let given: Vec<&str> = words.iter().map(String::as_str).collect();
-    let unknown = given.iter().find(|word| !ROWS.contains(word));
-    ensure!(unknown.is_none(), "no row {unknown:?}; there are {ROWS:?}");
-    let rows = if given.is_empty() { ROWS.to_vec() } else { given.clone() };
-    lab::play_again(&["ann", "bob"], |lan| measure(lan, rows.clone()), &given)
+/// Measures in the LAN lab what a user waits for.
+#[derive(Parser, Debug)]
+#[command(
+    after_help = "It needs `unshare`, `ip` and `nft`, and no root. A run of the rows cable, switch and thaw \
+    waits until the link is given up, about 15 seconds: 20 runs of one of them take some five minutes."
+)]
+struct Args {
+    /// What to measure; everything, if nothing is named.
+    #[arg(value_enum)]
+    rows: Vec<Row>,
+    /// How often each row is measured.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
 }
 
-async fn measure(lan: Lan, rows: Vec<&str>) -> Result<()> {
-    if rows.contains(&"join") {
-        join(&lan).await?;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Row {
+    /// From `up --join` on a second host to a connected member.
+    Join,
+    /// From the cable back in, the link long given up, to the first letter that waited.
+    Cable,
+    /// From the cable back in, before the link was given up.
+    Glitch,
+    /// From a switch mended that nobody sees.
+    Switch,
+    /// From `up` on the recipient's host.
+    Start,
+    /// From the cable back in, the sending node restarted meanwhile.
+    Restart,
+    /// From the thawing of the recipient's frozen process.
+    Thaw,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let rows = if args.rows.is_empty() { Row::value_variants().to_vec() } else { args.rows };
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let within = STARTING + LONGEST_RUN * args.runs * u32::try_from(rows.len())?;
+    lab::play_again(&["ann", "bob"], |lan| measure(lan, rows.clone(), args.runs), &words, within)
+}
+
+async fn measure(lan: Lan, rows: Vec<Row>, runs: u32) -> Result<()> {
+    if rows.contains(&Row::Join) {
+        join(&lan, runs).await?;
     }
-    let outages: Vec<&str> = rows.into_iter().filter(|row| *row != "join").collect();
+    let outages: Vec<Row> = rows.into_iter().filter(|row| *row != Row::Join).collect();
     if outages.is_empty() {
         return Ok(());
     }
     let mut friends = Friends::meet(lan).await?;
     for row in outages {
-        friends.after(row).await?;
+        friends.after(row, runs).await?;
     }
     Ok(())
 }
 
 /// From starting the process with a ticket to a link that both `peers` and this program see.
-async fn join(lan: &Lan) -> Result<()> {
+async fn join(lan: &Lan, runs: u32) -> Result<()> {
     let mut ann = lan.host("ann")?.node(&[])?;
     ann.start().await?;
     let mut times = Vec::new();
-    for _ in 0..RUNS {
+    for run in 1..=runs {
         let ticket = ann.invite().await?;
         let mut bob = lan.host("bob")?.node(&["--join", &ticket])?;
         let begun = Instant::now();
         bob.start().await?;
         bob.connected_to(&["ann"]).await?;
-        times.push(begun.elapsed());
+        times.push(noted(Row::Join, run, begun.elapsed()));
         bob.amesh(&["leave"]).await?;
         bob.stop().await?;
     }
     ann.stop().await?;
-    report("from `up --join` to a connected member", times)
+    report(Row::Join.what(), times)
 }
 
 /// Two hosts of one mesh, and an agent on each.
@@ -73,9 +107,9 @@ impl Friends {
     }
 
     /// From the end of the outage to the first letter at bob.
-    async fn after(&mut self, row: &str) -> Result<()> {
+    async fn after(&mut self, row: Row, runs: u32) -> Result<()> {
         let mut times = Vec::new();
-        for _ in 0..RUNS {
+        for run in 1..=runs {
             self.mesh.linked().await?;
             self.begin(row).await?;
             for number in 0..WAITING {
@@ -84,40 +118,33 @@ impl Friends {
             }
             let ended = self.end(row).await?;
             self.first_letter().await?;
-            times.push(ended.elapsed());
+            times.push(noted(row, run, ended.elapsed()));
             self.rest(WAITING).await?;
         }
-        let what = match row {
-            "cable" => "from the cable back in, the link long given up, to the first letter",
-            "glitch" => "from the cable back in, before the link was given up, to the first letter",
-            "switch" => "from a switch mended that nobody sees, to the first letter",
-            "start" => "from `up` on the recipient's host to the first letter",
-            "restart" => "from the cable back in, the sending node restarted meanwhile, to the first letter",
-            _ => "from the thawing of the recipient's node to the first letter",
-        };
-        report(what, times)
+        report(row.what(), times)
     }
 
-    async fn begin(&mut self, row: &str) -> Result<()> {
+    async fn begin(&mut self, row: Row) -> Result<()> {
         let bob = self.lan.host("bob")?;
         match row {
-            "cable" => {
+            Row::Cable => {
                 bob.pull_cable()?;
                 unlinked(&self.mesh[0], "bob").await
             }
-            "switch" => {
+            Row::Switch => {
                 bob.cut_behind_the_switch()?;
                 unlinked(&self.mesh[0], "bob").await
             }
-            "glitch" => bob.pull_cable(),
-            "restart" => {
+            Row::Glitch => bob.pull_cable(),
+            Row::Restart => {
                 bob.pull_cable()?;
                 self.mesh[0].restart().await?;
                 self.ann = self.mesh[0].found_by(&self.ann)?;
                 Ok(())
             }
-            "start" => self.mesh[1].stop().await,
-            _ => {
+            Row::Start => self.mesh[1].stop().await,
+            Row::Join => Ok(()),
+            Row::Thaw => {
                 self.mesh[1].freeze()?;
                 unlinked(&self.mesh[0], "bob").await
             }
@@ -125,17 +152,18 @@ impl Friends {
     }
 
     /// When it ended.
-    async fn end(&mut self, row: &str) -> Result<Instant> {
+    async fn end(&mut self, row: Row) -> Result<Instant> {
         let bob = self.lan.host("bob")?;
         let ended = Instant::now();
         match row {
-            "cable" | "glitch" | "restart" => bob.plug_cable()?,
-            "switch" => bob.mend_behind_the_switch()?,
-            "start" => {
+            Row::Cable | Row::Glitch | Row::Restart => bob.plug_cable()?,
+            Row::Switch => bob.mend_behind_the_switch()?,
+            Row::Start => {
                 self.mesh[1].start().await?;
                 self.bob = self.mesh[1].found_by(&self.bob)?;
             }
-            _ => self.mesh[1].thaw()?,
+            Row::Join => {}
+            Row::Thaw => self.mesh[1].thaw()?,
         }
         Ok(ended)
     }
@@ -155,9 +183,31 @@ impl Friends {
     }
 }
 
+impl Row {
+    fn what(self) -> &'static str {
+        match self {
+            Self::Join => "from `up --join` to a connected member",
+            Self::Cable => "from the cable back in, the link long given up, to the first letter",
+            Self::Glitch => "from the cable back in, before the link was given up, to the first letter",
+            Self::Switch => "from a switch mended that nobody sees, to the first letter",
+            Self::Start => "from `up` on the recipient's host to the first letter",
+            Self::Restart => {
+                "from the cable back in, the sending node restarted meanwhile, to the first letter"
+            }
+            Self::Thaw => "from the thawing of the recipient's node to the first letter",
+        }
+    }
+}
+
 async fn unlinked(node: &Node, host: &str) -> Result<()> {
     let linked = |peer: &serde_json::Value| peer["host"] == host && peer["state"] == "connected";
     wait_until("the link to be given up", || async { Ok(!node.peers().await?.iter().any(linked)) }).await
+}
+
+/// Says how far it is, for whoever waits.
+fn noted(row: Row, run: u32, time: Duration) -> Duration {
+    eprintln!("{row:?} {run}: {} ms", time.as_millis());
+    time
 }
 
 fn report(what: &str, mut times: Vec<Duration>) -> Result<()> {
@@ -168,7 +218,8 @@ fn report(what: &str, mut times: Vec<Duration>) -> Result<()> {
     Ok(())
 }
 
-const ROWS: [&str; 7] = ["join", "cable", "glitch", "switch", "start", "restart", "thaw"];
-const RUNS: usize = 20;
+/// No outage and what follows it takes longer.
+const LONGEST_RUN: Duration = Duration::from_secs(120);
+const STARTING: Duration = Duration::from_secs(300);
 /// Letters that wait for the end of each outage.
 const WAITING: usize = 5;

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Plays `story` on a LAN of `hosts`. Called first and last thing in a `#[test]`, which must be named after the
 /// function that `story` is written in.
@@ -25,14 +26,14 @@ where
     F: Future<Output = Result<()>>,
 {
     let test = test_name::<S>();
-    play_again(hosts, story, &["--exact", &test, "--nocapture", "--include-ignored"])
+    play_again(hosts, story, &["--exact", &test, "--nocapture", "--include-ignored"], STORY_WITHIN)
 }
 
-/// As [`play`], for a program that is no test: it is run once more with `arguments`.
+/// As [`play`], for a program that is no test: it is run once more with `arguments`, and may take so long.
 ///
 /// # Errors
 /// As [`play`].
-pub fn play_again<S, F>(hosts: &[&str], story: S, arguments: &[&str]) -> Result<()>
+pub fn play_again<S, F>(hosts: &[&str], story: S, arguments: &[&str], within: Duration) -> Result<()>
 where
     S: FnOnce(Lan) -> F,
     F: Future<Output = Result<()>>,
@@ -41,12 +42,23 @@ where
         std::fs::write(played, "played").context("telling that the story is played")?;
         let lan = Lan::build(hosts)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        return runtime.block_on(story(lan));
+        return runtime.block_on(uninterrupted(story(lan)));
     }
     if let Err(why) = possible() {
         return skip(&why.context("no LAN lab here"));
     }
-    run_inside(&binary::amesh()?, arguments)
+    run_inside(&binary::amesh()?, arguments, within)
+}
+
+/// Whoever is first in a process namespace hears no signal that it does not ask for: without this, what ends the whole
+/// process group would end the nodes, and leave the story waiting for them.
+async fn uninterrupted(story: impl Future<Output = Result<()>>) -> Result<()> {
+    let (mut asked, mut typed) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        told = story => told,
+        _ = asked.recv() => bail!("ended by a signal (SIGTERM) before the story was over"),
+        _ = typed.recv() => bail!("ended by a signal (SIGINT) before the story was over"),
+    }
 }
 
 /// Says that a test is skipped, and why; with `AMESH_LAB=require`, fails it instead.
@@ -70,7 +82,7 @@ fn test_name<S>() -> String {
     }
 }
 
-fn run_inside(amesh: &Path, arguments: &[&str]) -> Result<()> {
+fn run_inside(amesh: &Path, arguments: &[&str], within: Duration) -> Result<()> {
     let _slot = slots::take()?;
     // A name that matches no test would pass without playing anything.
     let played = tempfile::NamedTempFile::new()?;
@@ -88,10 +100,10 @@ fn run_inside(amesh: &Path, arguments: &[&str]) -> Result<()> {
             );
             return Ok(());
         }
-        if begun.elapsed() > STORY_WITHIN {
+        if begun.elapsed() > within {
             child.kill()?;
             child.wait()?;
-            bail!("took more than {STORY_WITHIN:?} inside the lab");
+            bail!("took more than {within:?} inside the lab");
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -130,4 +142,6 @@ fn possible() -> Result<()> {
 
 /// Set inside the lab, to a file where the story says that it is played.
 const INSIDE: &str = "AMESH_LAB_INSIDE";
-const STORY_WITHIN: Duration = Duration::from_secs(900);
+
+/// How long a story may take.
+pub const STORY_WITHIN: Duration = Duration::from_secs(900);

@@ -16,6 +16,7 @@ use crate::{lifetime, mailbox, outbox};
 use amesh_proto::address::Address;
 use amesh_proto::attachment::Attachment;
 use amesh_proto::id::MessageId;
+use amesh_proto::message::Priority;
 use amesh_proto::time::UnixMillis;
 
 /// A message with all that can be worked out without the store.
@@ -31,6 +32,7 @@ pub(crate) struct Prepared {
     idempotency: Option<IdempotencyHash>,
     parties: Parties,
     lane: LaneId,
+    class: Priority,
     arrival: Option<Arrival>,
     accepted_at: UnixMillis,
     expires_at: UnixMillis,
@@ -70,6 +72,7 @@ impl Prepared {
             idempotency: idempotency_key.map(|key| short_hash(&[key.as_bytes()])),
             parties: history::parties_of(&mail),
             lane,
+            class: mail.priority,
             arrival,
             accepted_at: mail.accepted_at,
             expires_at: lifetime::clamped(mail.expires_at, now),
@@ -172,6 +175,7 @@ fn to_mailbox(
         queued_at: mail.now,
         expires_at: mail.expires_at,
         sender: mail.sender,
+        class: mail.class,
         body: mail.body.place(),
     };
     let seq = group.next_seq();
@@ -193,6 +197,7 @@ fn to_outbox(
         sender: mail.sender,
         system: mail.system,
         lane: mail.lane,
+        class: mail.class,
         number: outbox::next_number(group, destination, &mail.lane, seq),
         size: u32::try_from(mail.size()).unwrap_or(u32::MAX),
         queued_at: mail.now,

@@ -13,6 +13,7 @@ mod backup;
 mod blob;
 mod body;
 mod change;
+mod classes;
 mod codec;
 mod commit;
 mod config;

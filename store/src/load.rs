@@ -10,7 +10,7 @@ use crate::meta::{Birth, Counters, FORMAT};
 use crate::shared::{Shared, as_read};
 use crate::tally::Tally;
 use crate::txn::Txn;
-use crate::{agents, attachments, blob, files, handed, outbox, postings, receipts};
+use crate::{agents, attachments, blob, classes, files, handed, outbox, postings, receipts};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -152,6 +152,7 @@ fn count(read: &dyn Read) -> Result<Tally, StoreError> {
     agents::each(read, &mut |agent| tally.set_agent(agent, true))?;
     handed::each(read, &mut |agent, count| tally.set_mailbox(agent, count))?;
     postings::each(read, &mut |agent| tally.add_posting(agent))?;
+    classes::each(read, &mut |agent| tally.add_classed(agent))?;
     outbox::count(read, &mut tally)?;
     attachments::each_upload(read, &mut |upload| tally.add_upload(&upload.holder, upload.size))?;
     files::each(read, &mut |_, uses| tally.add_file(uses.size))?;

@@ -10,8 +10,9 @@ use crate::group::Group;
 use crate::key::{last_number, with_number};
 use crate::mail::{AgentNo, MailboxEntry, Seq};
 use crate::trees::Tree;
-use crate::{handed, history, postings, walk};
+use crate::{classes, handed, history, postings, walk};
 use amesh_proto::id::MessageId;
+use amesh_proto::message::Priority;
 use amesh_proto::time::UnixMillis;
 use amesh_proto::trust::Trust;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,7 @@ pub(crate) struct Head {
     pub(crate) queued_at: UnixMillis,
     pub(crate) expires_at: UnixMillis,
     pub(crate) sender: Option<AgentNo>,
+    pub(crate) class: Priority,
     pub(crate) body: BodyPlace,
 }
 
@@ -61,6 +63,7 @@ pub(crate) fn put(
     let key = with_number(&agent.0.to_be_bytes(), seq.0);
     group.txn.put(Tree::Mailbox, key.clone(), value);
     group.due.add(head.expires_at, Kind::Mailbox, key);
+    classes::put(group, agent, head.class, seq);
     let mut count = group.tally().mailbox(agent);
     count.total += 1;
     group.set_mailbox(agent, count);
@@ -117,6 +120,7 @@ pub(crate) fn take_all(group: &mut Group<'_>, agent: AgentNo) -> Result<Vec<Head
 
 fn remove(group: &mut Group<'_>, agent: AgentNo, seq: Seq, body: BodyPlace) -> Result<(), StoreError> {
     postings::forget(group, agent, seq)?;
+    classes::forget(group, agent, seq)?;
     let before = group.tally().mailbox(agent);
     let count = handed::forget(&mut group.txn, before, agent, seq)?;
     body.release(group)?;
@@ -155,13 +159,58 @@ pub(crate) fn pending(
     if limit == 0 || after >= until {
         return Ok(Vec::new());
     }
-    let handed = handed::of(read, agent)?;
     let mut entries =
         walk::first(read, Tree::Mailbox, &range, limit, |key, value| entry_of(key, value, blobs))?;
-    for entry in &mut entries {
+    mark_handed_out_in(read, agent, &mut entries)?;
+    Ok(entries)
+}
+
+/// The same, of the messages of one class only.
+pub(crate) fn pending_of(
+    read: &dyn Read,
+    blobs: Option<&Path>,
+    (agent, class): (AgentNo, Priority),
+    (after, until): (Seq, Seq),
+    limit: usize,
+) -> Result<Vec<MailboxEntry>, StoreError> {
+    if limit == 0 || after >= until {
+        return Ok(Vec::new());
+    }
+    let prefix = agent.0.to_be_bytes();
+    let mut entries = if classes::has_rows(class) {
+        let mut entries = Vec::new();
+        for seq in classes::seqs(read, agent, class, (after, until), limit)? {
+            let key = with_number(&prefix, seq.0);
+            // The walk and this are not one moment: what left in between is left out.
+            if let Some(value) = read.get(Tree::Mailbox, &key)? {
+                entries.push(entry_of(&key, &value, blobs)?);
+            }
+        }
+        entries
+    } else {
+        let range = Range::numbers(&prefix, after.0.saturating_add(1), until.0.saturating_add(1));
+        walk::first_that(read, Tree::Mailbox, &range, limit, |key, value| {
+            let (head, _) = codec::decode_prefix::<Head>(value)?;
+            if head.class == class { entry_of(key, value, blobs).map(Some) } else { Ok(None) }
+        })?
+    };
+    mark_handed_out_in(read, agent, &mut entries)?;
+    Ok(entries)
+}
+
+fn mark_handed_out_in(
+    read: &dyn Read,
+    agent: AgentNo,
+    entries: &mut [MailboxEntry],
+) -> Result<(), StoreError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let handed = handed::of(read, agent)?;
+    for entry in entries {
         entry.handed_out = handed.contains(entry.seq);
     }
-    Ok(entries)
+    Ok(())
 }
 
 /// How many messages there are with `after < seq <= until`; of expired ones only those that outlive `living_at`.
@@ -202,6 +251,11 @@ pub(crate) fn entry(
     let mut entry = entry_of(&key, &value, blobs)?;
     entry.handed_out = handed::of(read, agent)?.contains(seq);
     Ok(Some(entry))
+}
+
+/// Whether the message is in its mailbox.
+pub(crate) fn is_there(read: &dyn Read, agent: AgentNo, seq: Seq) -> Result<bool, StoreError> {
+    Ok(read.has(Tree::Mailbox, &with_number(&agent.0.to_be_bytes(), seq.0))?)
 }
 
 pub(crate) fn head(read: &dyn Read, agent: AgentNo, seq: Seq) -> Result<Option<Head>, StoreError> {

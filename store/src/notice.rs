@@ -40,6 +40,7 @@ pub(crate) fn put(
         queued_at: now,
         expires_at,
         sender: None,
+        class: notice.priority,
         body: body.place(),
     };
     let entry = Entry {

@@ -14,7 +14,7 @@ use crate::tally::{LaneAfter, LaneId, Queue, Tally, Waiting};
 use crate::trees::Tree;
 use crate::{history, notice, walk};
 use amesh_proto::id::MessageId;
-use amesh_proto::message::Mail;
+use amesh_proto::message::{Mail, Priority};
 use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,7 @@ pub(crate) struct Head {
     pub(crate) sender: Option<AgentNo>,
     pub(crate) system: bool,
     pub(crate) lane: LaneId,
+    pub(crate) class: Priority,
     pub(crate) number: u64,
     pub(crate) size: u32,
     pub(crate) queued_at: UnixMillis,
@@ -40,7 +41,8 @@ impl Value for Head {
 
 impl Head {
     fn waiting(&self, seq: Seq) -> Waiting {
-        Waiting { seq, lane: self.lane, number: self.number, size: self.size, sender: self.sender }
+        let Self { lane, class, number, size, sender, .. } = *self;
+        Waiting { seq, lane, class, number, size, sender }
     }
 }
 
@@ -185,6 +187,42 @@ pub(crate) fn entries(
         return Ok(Vec::new());
     }
     walk::first(read, Tree::Outbox, &range, limit, |key, value| entry_of(key, value, blobs))
+}
+
+/// The same, of the messages of one class only. `waiting` are those of a class that the tally lists, and none else.
+pub(crate) fn entries_of(
+    read: &dyn Read,
+    blobs: Option<&Path>,
+    destination: &[u8],
+    waiting: &[Seq],
+) -> Result<Vec<(LaneId, OutboxEntry)>, StoreError> {
+    let mut entries = Vec::with_capacity(waiting.len());
+    for seq in waiting {
+        let key = with_number(destination, seq.0);
+        // What was settled since the tally was asked is left out.
+        if let Some(value) = read.get(Tree::Outbox, &key)? {
+            entries.push(entry_of(&key, &value, blobs)?);
+        }
+    }
+    Ok(entries)
+}
+
+/// The same, of normal messages only.
+pub(crate) fn normal_entries(
+    read: &dyn Read,
+    blobs: Option<&Path>,
+    destination: &[u8],
+    (after, until): (Seq, Seq),
+    limit: usize,
+) -> Result<Vec<(LaneId, OutboxEntry)>, StoreError> {
+    let range = Range::numbers(destination, after.0.saturating_add(1), until.0.saturating_add(1));
+    if limit == 0 || after >= until {
+        return Ok(Vec::new());
+    }
+    walk::first_that(read, Tree::Outbox, &range, limit, |key, value| {
+        let (head, _) = codec::decode_prefix::<Head>(value)?;
+        if head.class == Priority::Normal { entry_of(key, value, blobs).map(Some) } else { Ok(None) }
+    })
 }
 
 /// Adds the lanes' floors. One that rose since the entries were read never passes an entry's own number.

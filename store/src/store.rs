@@ -4,6 +4,7 @@
 mod attachments;
 mod lookup;
 mod submit;
+mod waiting;
 
 pub use lookup::{QueueSummary, Stats};
 

@@ -3,8 +3,10 @@
 
 use crate::mail::{AgentNo, Holder, Seq};
 use crate::receipt::ReceiptOwner;
+use amesh_proto::message::Priority;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Bound;
 
 /// The first bytes of the hash of (sender, recipient, class).
 pub(crate) type LaneId = [u8; 16];
@@ -16,6 +18,8 @@ pub(crate) struct Tally {
     mailboxes: HashMap<AgentNo, BoxCount>,
     /// Rows of `postings`, for agents that have some.
     postings: HashMap<AgentNo, u32>,
+    /// Rows of `classes`, for agents that have some.
+    classed: HashMap<AgentNo, u32>,
     destinations: BTreeMap<Vec<u8>, Queue>,
     /// Uploads and their bytes.
     uploads: HashMap<Holder, (u32, u64)>,
@@ -41,6 +45,8 @@ pub(crate) struct Queue {
     pub(crate) count: u32,
     pub(crate) bytes: u64,
     per_agent: HashMap<AgentNo, u32>,
+    /// The messages of every class but `normal`, which is all the others.
+    classes: [BTreeSet<Seq>; Priority::ALL.len()],
     lanes: HashMap<LaneId, Lane>,
 }
 
@@ -55,6 +61,7 @@ struct Lane {
 pub(crate) struct Waiting {
     pub(crate) seq: Seq,
     pub(crate) lane: LaneId,
+    pub(crate) class: Priority,
     pub(crate) number: u64,
     pub(crate) size: u32,
     pub(crate) sender: Option<AgentNo>,
@@ -94,12 +101,20 @@ impl Tally {
     }
 
     pub(crate) fn remove_posting(&mut self, agent: AgentNo) {
-        if let Some(count) = self.postings.get_mut(&agent) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.postings.remove(&agent);
-            }
-        }
+        one_less(&mut self.postings, agent);
+    }
+
+    /// Messages in a mailbox that are not of the class `normal`.
+    pub(crate) fn classed(&self, agent: AgentNo) -> u32 {
+        self.classed.get(&agent).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn add_classed(&mut self, agent: AgentNo) {
+        *self.classed.entry(agent).or_default() += 1;
+    }
+
+    pub(crate) fn remove_classed(&mut self, agent: AgentNo) {
+        one_less(&mut self.classed, agent);
     }
 
     pub(crate) fn has_agent(&self, agent: AgentNo) -> bool {
@@ -189,6 +204,9 @@ impl Tally {
         if let Some(agent) = message.sender {
             *queue.per_agent.entry(agent).or_default() += 1;
         }
+        if message.class != Priority::Normal {
+            queue.classes[message.class as usize].insert(message.seq);
+        }
         let lane = queue.lanes.entry(message.lane).or_default();
         lane.open.insert(message.number, message.seq);
         lane.last = lane.last.max(message.number);
@@ -206,14 +224,10 @@ impl Tally {
         let Some(queue) = self.destinations.get_mut(destination) else { return LaneAfter::Plain };
         queue.count = queue.count.saturating_sub(1);
         queue.bytes = queue.bytes.saturating_sub(u64::from(message.size));
-        if let Some(agent) = message.sender
-            && let Some(count) = queue.per_agent.get_mut(&agent)
-        {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                queue.per_agent.remove(&agent);
-            }
+        if let Some(agent) = message.sender {
+            one_less(&mut queue.per_agent, agent);
         }
+        queue.classes[message.class as usize].remove(&message.seq);
         let after = queue.leave_lane(&message);
         if queue.count == 0 {
             self.destinations.remove(destination);
@@ -222,7 +236,26 @@ impl Tally {
     }
 }
 
+/// Counts one less for an agent; who has none is not listed.
+fn one_less(counts: &mut HashMap<AgentNo, u32>, agent: AgentNo) {
+    if let Some(count) = counts.get_mut(&agent) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(&agent);
+        }
+    }
+}
+
 impl Queue {
+    /// The first messages of a class other than `normal`, with `after < seq <= until`, oldest first.
+    pub(crate) fn of_class(&self, class: Priority, (after, until): (Seq, Seq), limit: usize) -> Vec<Seq> {
+        let span = (Bound::Excluded(after), Bound::Included(until));
+        if after >= until {
+            return Vec::new();
+        }
+        self.classes[class as usize].range(span).take(limit).copied().collect()
+    }
+
     pub(crate) fn of_agent(&self, agent: AgentNo) -> u32 {
         self.per_agent.get(&agent).copied().unwrap_or_default()
     }
@@ -255,9 +288,11 @@ impl Queue {
 mod tests {
     use super::{LaneAfter, Tally, Waiting};
     use crate::mail::{AgentNo, Seq};
+    use amesh_proto::message::Priority;
 
     fn message(number: u64) -> Waiting {
-        Waiting { seq: Seq(number), lane: [1; 16], number, size: 10, sender: Some(AgentNo(1)) }
+        let class = Priority::Normal;
+        Waiting { seq: Seq(number), lane: [1; 16], class, number, size: 10, sender: Some(AgentNo(1)) }
     }
 
     #[test]

@@ -53,11 +53,13 @@ pub(crate) enum Tree {
     Owners,
     /// Hash of an invite code → code. `owners.rs`.
     InviteCodes,
+    /// Agent number, class, sequence number → nothing; for mail that is not of the class `normal`. `classes.rs`.
+    Classes,
 }
 
 impl Tree {
     /// Every tree, in the order of their numbers.
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::Meta,
         Self::Agents,
         Self::AgentNames,
@@ -83,6 +85,7 @@ impl Tree {
         Self::Receipts,
         Self::Owners,
         Self::InviteCodes,
+        Self::Classes,
     ];
 
     /// Position in [`Tree::ALL`]; also the tree's number in a backup, so never reorder.
@@ -118,6 +121,7 @@ impl Tree {
             Self::Receipts => "receipts",
             Self::Owners => "owners",
             Self::InviteCodes => "invite_codes",
+            Self::Classes => "classes",
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::receipt::Receipt;
 use crate::tally::BoxCount;
 use crate::tickets::TicketValue;
 use crate::trees::Tree;
-use crate::{agents, handed, mailbox, own_roster, receipts, rosters};
+use crate::{agents, classes, handed, mailbox, own_roster, receipts, rosters};
 use amesh_proto::address::Address;
 use amesh_proto::attachment::FileDigest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -184,6 +184,7 @@ impl Walk<'_> {
                 self.use_file(codec::decode::<Share>(value)?.digest);
                 Ok(None)
             }
+            Tree::Classes => self.class(key),
             Tree::Postings => {
                 codec::decode::<Posting>(value)?;
                 self.needs(Tree::Mailbox, key, "a posting of a message that is gone")
@@ -211,7 +212,13 @@ impl Walk<'_> {
         self.use_body(head.body);
         self.boxes.entry(agent).or_default().total += 1;
         let mail = head.body.read(Tree::Mailbox, rest, self.bodies)?;
-        if mail.id != head.id || seq.0 > self.counters.next_seq {
+        if classes::has_rows(head.class) {
+            let row = classes::key_of(agent, head.class, seq);
+            if !self.read.has(Tree::Classes, &row)? {
+                return Ok(Some(format!("message {} is not found by its class", head.id)));
+            }
+        }
+        if mail.id != head.id || mail.priority != head.class || seq.0 > self.counters.next_seq {
             return Ok(Some(format!("message {} is not the one its head names", head.id)));
         }
         let known = history::shown(self.read, agent, head.shown_id())?;
@@ -219,6 +226,14 @@ impl Walk<'_> {
             return Ok(Some(format!("message {} cannot be acknowledged: its history is missing", head.id)));
         }
         self.needs(Tree::Agents, &agent.0.to_be_bytes(), "mail for an agent that is gone")
+    }
+
+    fn class(&self, key: &[u8]) -> Result<Option<String>, StoreError> {
+        let (agent, seq) =
+            (AgentNo(first_number(Tree::Classes, key)?), Seq(last_number(Tree::Classes, key)?));
+        let head = mailbox::head(self.read, agent, seq)?;
+        let is_its_class = |head: &mailbox::Head| classes::key_of(agent, head.class, seq) == key;
+        Ok((!head.as_ref().is_some_and(is_its_class)).then(|| "a class of a message that is gone".to_owned()))
     }
 
     fn count(&self, key: &[u8], value: &[u8]) -> Result<Option<String>, StoreError> {
@@ -250,7 +265,8 @@ impl Walk<'_> {
         let destination = outbox::destination_of(key)?;
         self.use_body(head.body);
         let mail = head.body.read(Tree::Outbox, rest, self.bodies)?;
-        if mail.id != head.id || outbox::lane_of(&mail) != head.lane || seq > self.counters.next_seq {
+        let is_its = mail.id == head.id && outbox::lane_of(&mail) == head.lane && mail.priority == head.class;
+        if !is_its || seq > self.counters.next_seq {
             return Ok(Some(format!("message {} is not the one its head names", head.id)));
         }
         let number =

@@ -46,13 +46,24 @@ pub(crate) fn first<T>(
     limit: usize,
     mut decode: impl FnMut(&[u8], &[u8]) -> Result<T, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
+    first_that(read, tree, range, limit, |key, value| decode(key, value).map(Some))
+}
+
+/// What `decode` makes of the first pairs that it makes something of, `limit` at most.
+pub(crate) fn first_that<T>(
+    read: &dyn Read,
+    tree: Tree,
+    range: &Range,
+    limit: usize,
+    mut decode: impl FnMut(&[u8], &[u8]) -> Result<Option<T>, StoreError>,
+) -> Result<Vec<T>, StoreError> {
     let (mut found, mut damage) = (Vec::new(), None);
     if limit == 0 {
         return Ok(found);
     }
     read.scan(tree, range, &mut |key, value| {
         match decode(key, value) {
-            Ok(item) => found.push(item),
+            Ok(item) => found.extend(item),
             Err(error) => damage = Some(error),
         }
         if damage.is_some() || found.len() >= limit {

@@ -8,7 +8,6 @@ use crate::message::Method;
 use amesh_proto::api::error::code;
 use amesh_proto::api::pending::Delivery;
 use amesh_proto::id::MessageId;
-use amesh_proto::message::Priority;
 use amesh_store::{MailboxEntry, Seq};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,34 +16,20 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Page {
     /// The messages, oldest first.
-    pub(crate) mail: Vec<Shown>,
+    pub(crate) mail: Vec<Delivery>,
     /// The place of the last entry looked at; where the next page begins.
     pub(crate) last: Option<Seq>,
-    /// Those of them whose senders asked for word of their delivery.
-    pub(crate) awaited: Vec<MessageId>,
     /// Whether there is a next page.
     pub(crate) has_more: bool,
 }
 
-/// One message of it.
-#[derive(Debug)]
-pub(crate) struct Shown {
-    /// Its place.
-    pub(crate) seq: Seq,
-    /// Its class.
-    pub(crate) priority: Priority,
-    /// As its owner is given it.
-    pub(crate) delivery: Delivery,
-}
-
-/// At most `limit` messages after `after`, oldest first (RLY-4), and fewer when they are large. What is shown counts as
-/// handed out from now on, and stays.
-pub(crate) fn read(
+/// At most `limit` messages after `after`, oldest first whatever their class (RLY-4), and fewer when they are large. What
+/// is shown counts as handed out from now on, and stays.
+pub(crate) fn fetch(
     state: &State,
     agent: &Arc<Agent>,
     after: Option<Seq>,
     limit: usize,
-    method: Method,
 ) -> Result<Page, Problem> {
     let hallway = &state.parts.hallway;
     let (mut entries, mut bytes, mut last, mut has_more) = (Vec::new(), 0, after, true);
@@ -57,9 +42,26 @@ pub(crate) fn read(
         last = some.last().map_or(last, |entry| Some(entry.seq));
         entries.append(&mut some);
     }
-    let fresh: Vec<Seq> = entries.iter().filter(|entry| !entry.handed_out).map(|entry| entry.seq).collect();
+    handed_out(state, agent, &entries, Method::Relay);
+    let mail = entries.iter().filter_map(|entry| hallway.render(entry, Method::Relay)).collect();
+    Ok(Page { mail, last: entries.last().map(|entry| entry.seq), has_more })
+}
+
+/// Messages were given to their recipient: they do not count against the mailbox's limit any more, and word goes to the
+/// senders who asked for it (RCP-1).
+pub(crate) fn handed_out<'a>(
+    state: &State,
+    agent: &Arc<Agent>,
+    entries: impl IntoIterator<Item = &'a MailboxEntry>,
+    method: Method,
+) {
+    let (mut fresh, mut awaited) = (Vec::new(), Vec::new());
+    for entry in entries {
+        fresh.extend((!entry.handed_out).then_some(entry.seq));
+        awaited.extend(entry.mail.receipt.then(|| entry.shown_id.clone()));
+    }
     if !fresh.is_empty() {
-        let (hallway, agent) = (hallway.clone(), agent.clone());
+        let (hallway, agent) = (state.parts.hallway.clone(), agent.clone());
         // Bookkeeping for the mailbox's limit: nobody waits for it.
         state.parts.tasks.spawn(async move {
             if let Err(error) = hallway.handed_out(&agent, fresh).await {
@@ -67,18 +69,10 @@ pub(crate) fn read(
             }
         });
     }
-    let awaited = entries.iter().filter(|entry| entry.mail.receipt).map(|entry| entry.shown_id.clone());
-    let awaited = awaited.collect();
-    let rendered = |entry: &MailboxEntry| {
-        let delivery = hallway.render(entry, method)?;
-        Some(Shown { seq: entry.seq, priority: entry.mail.priority, delivery })
-    };
-    let mail = entries.iter().filter_map(rendered).collect();
-    Ok(Page { mail, awaited, last: entries.last().map(|entry| entry.seq), has_more })
+    delivered(state, agent, awaited, method);
 }
 
-/// Messages were given to their recipient: word goes to the senders who asked for it (RCP-1).
-pub(crate) fn delivered(state: &State, agent: &Arc<Agent>, ids: Vec<MessageId>, method: Method) {
+fn delivered(state: &State, agent: &Arc<Agent>, ids: Vec<MessageId>, method: Method) {
     if ids.is_empty() {
         return;
     }

@@ -2,7 +2,7 @@
 
 use super::endpoint::Tuning;
 use super::error::StartError;
-use super::link::send::Window;
+use super::link::Window;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -1,9 +1,10 @@
 //! Mail from this node's outbox onto one link: reads what the link's sending half asks for, makes frames of it, and
 //! settles the verdicts that come back. Owned by `session`.
 
-use super::link::{LinkSender, Offer, Settled as LinkSettled};
+use super::link::{LinkSender, Offer, Scan, Settled as LinkSettled, Window};
 use super::shared::Shared;
-use crate::message::Settled;
+use crate::message::{Settled, Turns};
+use amesh_proto::message::Priority;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::wire::mail::LaneStamp;
 use amesh_proto::wire::{Frame, MailFrame, Verdict};
@@ -18,11 +19,13 @@ use std::time::Duration;
 /// What mail is given to live when this node cannot tell how old it is.
 const UNSTEADY_LIFE_MS: u64 = 24 * 3600 * 1000;
 
-/// The sending side of one link.
+/// The sending side of one link. Every class of mail has a sending half of its own, with its own place in the outbox and
+/// its own window, so that urgent mail passes whatever waits, or is put off, before it (MSG-13).
 pub(super) struct Outgoing {
     shared: Arc<Shared>,
     destination: Destination,
-    sender: LinkSender<LaneKey>,
+    classes: [LinkSender<LaneKey>; Priority::ALL.len()],
+    turns: Turns,
     settling: FuturesUnordered<BoxFuture<'static, Settling>>,
     /// A settlement failed: nothing more is sent until the link is made anew.
     pub(super) broken: bool,
@@ -33,53 +36,71 @@ type Settling = (Vec<u64>, Result<(), StoreError>);
 
 impl Outgoing {
     pub(super) fn new(shared: Arc<Shared>, node: NodeId) -> Self {
-        let sender = LinkSender::new(shared.config.window());
+        let whole = shared.config.window();
+        // Together less than twice the whole, which is what the other side has room for.
+        let quarter = Window { count: whole.count / 4, bytes: whole.bytes / 4, ..whole };
+        let window = |class| if class == Priority::Normal { whole } else { quarter };
+        let classes = Priority::ALL.map(|class| LinkSender::new(window(class)));
         let destination = Destination::Node(node);
-        Self { shared, destination, sender, settling: FuturesUnordered::new(), broken: false }
+        let (turns, settling) = (Turns::default(), FuturesUnordered::new());
+        Self { shared, destination, classes, turns, settling, broken: false }
     }
 
     /// New mail is in the outbox.
     pub(super) fn more(&mut self) {
-        self.sender.more();
+        self.classes.iter_mut().for_each(LinkSender::more);
     }
 
     /// Whether the other side owes a verdict.
     pub(super) fn is_owed(&self) -> bool {
-        self.sender.in_flight() > 0
+        self.classes.iter().any(|sender| sender.in_flight() > 0)
     }
 
     /// Whether there may be something to send; cheap, and to be asked before [`Self::next`].
     pub(super) fn wants_to_send(&mut self, now: Duration) -> bool {
-        !self.broken && self.sender.scan(now).is_some()
+        !self.broken && self.classes.iter_mut().any(|sender| sender.scan(now).is_some())
     }
 
     /// When to ask again, though nothing happened.
     pub(super) fn next_wake(&self) -> Option<Duration> {
-        self.sender.next_wake()
+        self.classes.iter().filter_map(LinkSender::next_wake).min()
     }
 
-    /// Appends the next mail to `frames`, one page of the outbox at most.
+    /// Appends the next mail to `frames`, one page of one class at most.
     pub(super) fn next(&mut self, now: Duration, frames: &mut Vec<Frame>) {
-        let Some(scan) = self.sender.scan(now) else { return };
+        for class in self.turns.order() {
+            let Some(scan) = self.classes[class as usize].scan(now) else { continue };
+            if !self.page(class, scan, frames) {
+                return;
+            }
+        }
+    }
+
+    /// Appends a page of one class. Says whether the turn is the next class's, because nothing of this one is left to send.
+    fn page(&mut self, class: Priority, scan: Scan, frames: &mut Vec<Frame>) -> bool {
         let after = (scan.after > 0).then_some(Seq(scan.after));
-        let mut page = match self.shared.store.outbox(&self.destination, after, scan.limit) {
+        let page = match self.shared.store.outbox_of(&self.destination, class, after, scan.limit) {
             Ok(page) => page,
             Err(error) => {
                 tracing::error!(%error, "the outbox cannot be read");
                 self.broken = true;
-                return;
+                return false;
             }
         };
         let wall = self.shared.clock.now();
         let steady = self.shared.hallway.clock_is_steady();
         let offers: Vec<Offer<LaneKey>> =
             page.iter().map(|entry| offer(entry, steady && entry.expires_at <= wall)).collect();
-        let picked = self.sender.pick(scan, &offers, page.len() < scan.limit);
+        let complete = page.len() < scan.limit;
+        let sender = &mut self.classes[class as usize];
+        let picked = sender.pick(scan, &offers, complete);
         // What is too old is taken out, and bounced, by the hallway's own sweep.
-        self.sender.settled(picked.expired);
+        sender.settled(picked.expired);
+        if picked.send.is_empty() {
+            return complete;
+        }
+        self.turns.taken();
         let chosen: HashSet<u64> = picked.send.into_iter().collect();
-        // What goes at once goes by its class (MSG-13); a lane is of one class, and keeps its order.
-        page.sort_by_key(|entry| entry.lane.class);
         let (generation, roster) = (self.shared.store.generation(), self.shared.store.own_roster_version());
         for entry in page.into_iter().filter(|entry| chosen.contains(&entry.seq.0)) {
             let lane = LaneStamp { generation, number: entry.number, floor: entry.floor };
@@ -90,11 +111,18 @@ impl Outgoing {
             }
             frames.push(Frame::Mail(Box::new(frame)));
         }
+        false
     }
 
     /// Takes the other side's verdicts in.
     pub(super) fn judged(&mut self, verdicts: Vec<(u64, Verdict)>, now: Duration) {
-        let settled = self.sender.on_verdicts(verdicts, now);
+        let mut settled = Vec::new();
+        let mut left = verdicts;
+        for sender in &mut self.classes {
+            let (its, others) = left.into_iter().partition(|(seq, _)| sender.awaits(*seq));
+            settled.extend(sender.on_verdicts(its, now));
+            left = others;
+        }
         if settled.is_empty() {
             return;
         }
@@ -109,7 +137,7 @@ impl Outgoing {
     pub(super) async fn settled(&mut self) {
         let Some((seqs, outcome)) = self.settling.next().await else { return std::future::pending().await };
         match outcome {
-            Ok(()) => self.sender.settled(seqs),
+            Ok(()) => self.forget(&seqs),
             Err(error) => {
                 // They stay in the outbox and are sent, and judged as duplicates, over the next link.
                 tracing::error!(%error, "verdicts could not be settled");
@@ -121,7 +149,13 @@ impl Outgoing {
     /// Waits until everything that was judged is settled.
     pub(super) async fn drain(&mut self) {
         while let Some((seqs, _)) = self.settling.next().await {
-            self.sender.settled(seqs);
+            self.forget(&seqs);
+        }
+    }
+
+    fn forget(&mut self, settled: &[u64]) {
+        for sender in &mut self.classes {
+            sender.settled(settled.iter().copied());
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::agents::Agent;
 use crate::tasks::Tasks;
 use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
-use amesh_proto::message::Mail;
+use amesh_proto::message::{Mail, Priority};
 use amesh_proto::time::UnixMillis;
 use amesh_store::{
     AgentNo, AttachmentFault, CommitOutcome, Destination, Durable, NewMail, Origin, Seq, StoreError, Target,
@@ -33,6 +33,7 @@ pub struct Written {
     pub repeat: bool,
     pub(super) seq: Seq,
     pub(super) sender: Option<AgentNo>,
+    pub(super) class: Priority,
     pub(super) place: Place,
 }
 
@@ -49,6 +50,7 @@ pub(super) struct Facts {
     id: MessageId,
     to: Address,
     sender: Option<AgentNo>,
+    class: Priority,
     place: Place,
 }
 
@@ -155,13 +157,14 @@ impl Facts {
                 Place::Outbox { destination: Destination::Provider(domain), host: None }
             }
         };
-        Self { id: mail.mail.id.clone(), to: mail.mail.to.clone(), sender, place }
+        let Mail { id, to, priority, .. } = &mail.mail;
+        Self { id: id.clone(), to: to.clone(), sender, class: *priority, place }
     }
 }
 
 /// What the store's answer means for the sender.
 fn outcome(facts: Facts, answer: Result<CommitOutcome, StoreError>) -> Result<Written, Refusal> {
-    let Facts { id, to, sender, place } = facts;
+    let Facts { id, to, sender, class, place } = facts;
     let answer = answer.map_err(|error| match error {
         StoreError::Busy => Refusal::Full(Full::Writer),
         StoreError::DiskFull => Refusal::Full(Full::Disk),
@@ -169,7 +172,7 @@ fn outcome(facts: Facts, answer: Result<CommitOutcome, StoreError>) -> Result<Wr
     })?;
     match answer {
         CommitOutcome::Committed { seq, queued_at, .. } => {
-            Ok(Written { id, queued_at, repeat: false, seq, sender, place })
+            Ok(Written { id, queued_at, repeat: false, seq, sender, class, place })
         }
         CommitOutcome::Repeat { first } => Ok(Written {
             id: first.id,
@@ -177,6 +180,7 @@ fn outcome(facts: Facts, answer: Result<CommitOutcome, StoreError>) -> Result<Wr
             repeat: true,
             seq: first.seq,
             sender,
+            class,
             place,
         }),
         CommitOutcome::Conflict => Err(Refusal::Duplicate(id)),

@@ -9,8 +9,20 @@ use crate::agents::Agent;
 use amesh_proto::api::pending::Delivery;
 use amesh_proto::id::MessageId;
 use amesh_proto::key::PublicKey;
+use amesh_proto::message::Priority;
 use amesh_proto::trust::Trust;
-use amesh_store::{CommitOutcome, MailboxEntry, NewMail, Origin, Seq, StoreError, Target};
+use amesh_store::{CommitOutcome, MailboxEntry, NewMail, Origin, Posting, Seq, StoreError, Target};
+
+/// Whose turn a message is that waits for an agent with a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// The socket's.
+    Socket,
+    /// The webhook's, which has not been tried yet.
+    Webhook,
+    /// Nobody's: the webhook has taken it.
+    Taken,
+}
 
 impl Hallway {
     /// Up to `limit` messages after `after`, oldest first. Expired ones are left out even before they are purged (RLY-1).
@@ -23,11 +35,34 @@ impl Hallway {
         after: Option<Seq>,
         limit: usize,
     ) -> Result<Vec<MailboxEntry>, StoreError> {
+        self.living(after, limit, |after, limit| self.inner.store.pending(agent.no, after, limit))
+    }
+
+    /// The same, of the messages of one class only.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn pending_of(
+        &self,
+        agent: &Agent,
+        class: Priority,
+        after: Option<Seq>,
+        limit: usize,
+    ) -> Result<Vec<MailboxEntry>, StoreError> {
+        self.living(after, limit, |after, limit| self.inner.store.pending_of(agent.no, class, after, limit))
+    }
+
+    fn living(
+        &self,
+        after: Option<Seq>,
+        limit: usize,
+        read: impl Fn(Option<Seq>, usize) -> Result<Vec<MailboxEntry>, StoreError>,
+    ) -> Result<Vec<MailboxEntry>, StoreError> {
         let (steady, now) = (self.clock_is_steady(), self.inner.clock.now());
         let (mut living, mut after) = (Vec::new(), after);
         loop {
             let wanted = limit - living.len();
-            let page = self.inner.store.pending(agent.no, after, wanted)?;
+            let page = read(after, wanted)?;
             // A page of expired mail is not the end: what lies behind it must not be hidden.
             let is_last = page.len() < wanted;
             after = page.last().map_or(after, |entry| Some(entry.seq));
@@ -36,6 +71,31 @@ impl Hallway {
                 return Ok(living);
             }
         }
+    }
+
+    /// Whether a message was neither acknowledged nor taken out otherwise.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn is_pending(&self, agent: &Agent, seq: Seq) -> Result<bool, StoreError> {
+        self.inner.store.is_pending(agent.no, seq)
+    }
+
+    /// Whether a socket of `agent` is to be given a message now. Once that changes, its watchers are woken.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn turn(&self, agent: &Agent, entry: &MailboxEntry) -> Result<Turn, StoreError> {
+        if !self.inner.deliver.posts().go_first(agent) {
+            return Ok(Turn::Socket);
+        }
+        Ok(match self.inner.store.posting(agent.no, entry.seq)? {
+            Some(Posting::Taken { .. }) => Turn::Taken,
+            Some(Posting::Waiting { .. } | Posting::GivenUp { .. }) => Turn::Socket,
+            // What was handed out by other ways is not posted any more.
+            None if entry.handed_out => Turn::Socket,
+            None => Turn::Webhook,
+        })
     }
 
     /// How many messages wait for `agent`.
@@ -76,7 +136,7 @@ impl Hallway {
         self.inner.store.mark_handed_out(agent.no, seqs).await
     }
 
-    /// Removes what `agent` has; answers with the ids that were there.
+    /// Removes what `agent` has; answers with the ids that were there. No socket writes them after this.
     ///
     /// # Errors
     /// When the store fails; nothing is removed then.
@@ -85,7 +145,11 @@ impl Hallway {
         agent: &Agent,
         ids: Vec<MessageId>,
     ) -> Result<Vec<MessageId>, StoreError> {
-        self.inner.store.acknowledge(agent.no, ids).await
+        let removed = self.inner.store.acknowledge(agent.no, ids).await?;
+        if !removed.is_empty() {
+            self.inner.deliver.inboxes().acknowledged(agent.no);
+        }
+        Ok(removed)
     }
 
     /// Puts a `system` message into the mailbox of `agent`.

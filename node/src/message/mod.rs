@@ -24,7 +24,8 @@ pub mod retry;
 mod settle;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod turns;
 mod verify;
 
 pub use commit::{Committing, Written};
@@ -32,9 +33,11 @@ pub use deliver::carrier::Carrier;
 pub use deliver::inbox::MailSignal;
 pub use error::{Full, Refusal, SignatureFault};
 pub use incoming::{Accepted, Basis, Incoming, Method, Status};
+pub use mailbox::Turn;
 pub use notice::Notice;
 pub use receipt::ReadReceipt;
 pub use settle::Settled;
+pub use turns::Turns;
 
 use crate::agents::{Agent, Agents};
 use crate::clock::SharedClock;
@@ -42,6 +45,7 @@ use crate::tasks::Tasks;
 use accept::Circumstances;
 use amesh_proto::attachment::Attachment;
 use amesh_proto::id::MessageId;
+use amesh_proto::message::Priority;
 use amesh_store::{Destination, NewMail, Store};
 use deliver::Deliver;
 use faults::Faults;
@@ -236,9 +240,9 @@ impl Hallway {
         self.inner.deliver.inboxes().subscribe(agent.no)
     }
 
-    /// A socket of `agent` has written everything in its mailbox up to `seq`.
-    pub fn pushed(&self, agent: &Agent, seq: amesh_store::Seq) {
-        self.inner.deliver.inboxes().pushed(agent.no, seq);
+    /// A socket of `agent` has written all mail of a class in its mailbox up to `seq`.
+    pub fn pushed(&self, agent: &Agent, class: Priority, seq: amesh_store::Seq) {
+        self.inner.deliver.inboxes().pushed(agent.no, class, seq);
     }
 
     /// Whether the wall clock can be trusted to let mail expire; `doctor` says so when not.

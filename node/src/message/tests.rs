@@ -1,7 +1,7 @@
 //! The hallway as a whole, over a store in memory: what is accepted, where it ends up, and what the sender is told.
 
-mod house;
+pub(crate) mod house;
 mod links;
 mod local;
 mod remote;
-mod webhook;
+pub(crate) mod webhook;

@@ -4,21 +4,17 @@ use super::Store;
 use crate::agents::{self, AgentRecord};
 use crate::api_keys::KeyHash;
 use crate::commit::Job;
-use crate::endings::{self, Expiring};
 use crate::engine::Read;
 use crate::error::StoreError;
-use crate::mail::{AgentNo, Destination, MailboxEntry, MessageStatus, OutboxEntry, Seq};
+use crate::mail::{AgentNo, Destination};
 use crate::meta::{Counters, LastTime};
 use crate::own_roster::{self, OwnRoster};
 use crate::owners::{self, OwnerId, OwnerRecord};
 use crate::peers::{self, PeerRecord};
-use crate::postings::{self, Posting};
-use crate::receipt::{Receipt, ReceiptOwner};
 use crate::rosters::{self, StoredRoster};
 use crate::verify::{self, Report};
-use crate::{api_keys, mailbox, outbox, pins, receipts, status};
+use crate::{api_keys, pins};
 use amesh_proto::address::Address;
-use amesh_proto::id::MessageId;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::roster::RosterEntry;
 use amesh_proto::time::UnixMillis;
@@ -53,139 +49,6 @@ pub struct Stats {
 }
 
 impl Store {
-    /// Up to `limit` messages after the cursor, oldest first. Entries past `expires_at` are listed until `expire` runs.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn pending(
-        &self,
-        agent: AgentNo,
-        after: Option<Seq>,
-        limit: usize,
-    ) -> Result<Vec<MailboxEntry>, StoreError> {
-        let span = (after.unwrap_or(Seq(0)), self.shared().durable());
-        self.read(|read| mailbox::pending(read, self.shared().bodies(), agent, span, limit))
-    }
-
-    /// How many messages a mailbox holds with `after < seq <= until`, those left out that expire by `living_at`.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn pending_between(
-        &self,
-        agent: AgentNo,
-        after: Seq,
-        until: Seq,
-        living_at: Option<UnixMillis>,
-    ) -> Result<u32, StoreError> {
-        self.read(|read| mailbox::count(read, agent, (after, until), living_at))
-    }
-
-    /// The last place in the order of commits that is durable: what comes has higher ones.
-    #[must_use]
-    pub fn position(&self) -> Seq {
-        self.shared().durable()
-    }
-
-    /// Messages in a mailbox.
-    #[must_use]
-    pub fn pending_count(&self, agent: AgentNo) -> u32 {
-        self.shared().tally().mailbox(agent).total
-    }
-
-    /// How far the posting of a message to a webhook came; nothing for what was never posted or is gone.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn posting(&self, agent: AgentNo, seq: Seq) -> Result<Option<Posting>, StoreError> {
-        self.read(|read| postings::of(read, agent, seq))
-    }
-
-    /// The message that a mailbox shows under this id.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn entry(&self, agent: AgentNo, id: &MessageId) -> Result<Option<MailboxEntry>, StoreError> {
-        let durable = self.shared().durable();
-        let entry = self.read(|read| mailbox::entry(read, self.shared().bodies(), agent, id))?;
-        Ok(entry.filter(|entry| entry.seq <= durable))
-    }
-
-    /// Up to `limit` receipts after the cursor, oldest first.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn receipts(
-        &self,
-        owner: ReceiptOwner,
-        after: Option<Seq>,
-        limit: usize,
-    ) -> Result<Vec<(Seq, Receipt)>, StoreError> {
-        let span = (after.unwrap_or(Seq(0)), self.shared().durable());
-        self.read(|read| receipts::of(read, owner, span, limit))
-    }
-
-    /// How many receipts are kept for `owner`. Cheap.
-    #[must_use]
-    pub fn receipt_count(&self, owner: ReceiptOwner) -> u32 {
-        self.shared().tally().receipts(owner)
-    }
-
-    /// Up to `limit` messages for a destination after the cursor, oldest first.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn outbox(
-        &self,
-        destination: &Destination,
-        after: Option<Seq>,
-        limit: usize,
-    ) -> Result<Vec<OutboxEntry>, StoreError> {
-        let key = outbox::key_of(destination);
-        let span = (after.unwrap_or(Seq(0)), self.shared().durable());
-        let entries = self.read(|read| outbox::entries(read, self.shared().bodies(), &key, span, limit))?;
-        Ok(outbox::with_floors(entries, self.shared().tally().queue(&key)))
-    }
-
-    /// Messages waiting for a destination.
-    #[must_use]
-    pub fn outbox_len(&self, destination: &Destination) -> u32 {
-        self.shared().tally().queue(&outbox::key_of(destination)).map_or(0, |queue| queue.count)
-    }
-
-    /// Every destination for which mail waits.
-    #[must_use]
-    pub fn outbox_destinations(&self) -> Vec<QueueSummary> {
-        let tally = self.shared().tally();
-        let summary = |(key, queue): (&[u8], &crate::tally::Queue)| {
-            let destination = outbox::destination_of(key).ok()?;
-            Some(QueueSummary { destination, count: queue.count, bytes: queue.bytes })
-        };
-        tally.destinations().filter_map(summary).collect()
-    }
-
-    /// What became of a message that an agent of this node sent.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn message_status(
-        &self,
-        sender: AgentNo,
-        id: &MessageId,
-    ) -> Result<Option<MessageStatus>, StoreError> {
-        let durable = self.shared().durable();
-        let status = self.read(|read| status::of(read, sender, id))?;
-        Ok(status.filter(|status| status.receipt.seq <= durable))
-    }
-
-    /// Messages due by `now` whose senders live here and need a notice; hand the notices to `expire`.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn expiring(&self, now: UnixMillis, limit: usize) -> Result<Vec<Expiring>, StoreError> {
-        self.read(|read| endings::expiring(read, self.shared().bodies(), now, limit))
-    }
-
     /// An agent by number.
     ///
     /// # Errors

@@ -174,3 +174,32 @@ fn a_life_beyond_thirty_days_is_cut_to_thirty() {
     let entry = store.entry(bob, &id(1)).unwrap().unwrap();
     assert_eq!(entry.expires_at, NOW.plus(Duration::from_secs(30 * 24 * 3600)));
 }
+
+#[test]
+fn the_urgent_is_found_whatever_lies_before_it_also_after_a_crash() {
+    let (store, disk) = memory();
+    let (alice, bob) = (register(&store, "alice"), register(&store, "bob"));
+    let classes = [Priority::Normal, Priority::Low, Priority::Urgent, Priority::Normal, Priority::Urgent];
+    for (n, priority) in (0..).zip(classes) {
+        committed(&store, local(Mail { priority, ..mail("alice", "bob", n) }, alice, bob));
+    }
+    drop(store);
+    disk.crash();
+    let store = Store::on_memory(&disk, Config::default()).unwrap();
+    let found = |class, after, limit| {
+        let entries = store.pending_of(bob, class, after, limit).unwrap();
+        entries.into_iter().map(|entry| (entry.shown_id, entry.seq)).unzip::<_, _, Vec<_>, Vec<_>>()
+    };
+    let (urgent, seqs) = found(Priority::Urgent, None, 9);
+    assert_eq!(urgent, [id(2), id(4)]);
+    assert_eq!(found(Priority::Urgent, Some(seqs[0]), 9).0, [id(4)]);
+    assert_eq!(found(Priority::Normal, None, 1).0, [id(0)]);
+    assert_eq!(found(Priority::Normal, None, 9).0, [id(0), id(3)]);
+    assert_eq!(found(Priority::High, None, 9).0, []);
+    assert_eq!(store.acknowledge(bob, vec![id(2)]).wait().unwrap(), [id(2)]);
+    assert_eq!(found(Priority::Urgent, None, 9).0, [id(4)]);
+    assert!(!store.is_pending(bob, seqs[0]).unwrap() && store.is_pending(bob, seqs[1]).unwrap());
+    assert_whole(&store);
+    store.deregister_agent(bob, NOW).wait().unwrap();
+    assert_whole(&store);
+}

@@ -56,12 +56,13 @@ impl Bench {
             Step::Send { sender, n, other } => {
                 let name = format!("agent{sender}");
                 let payload = if other { b"other".to_vec() } else { b"one".to_vec() };
-                let mail = Mail { payload, ..mail(&name, "bob", n) };
+                let mail = Mail { payload, priority: class_of(n), ..mail(&name, "bob", n) };
                 self.send(name, n, other, local(mail, self.agents[usize::from(sender)], self.bob));
             }
             Step::Link { sender, n } => {
                 let name = format!("far{sender}");
-                let new = linked(mail(&name, "bob", n), self.bob, 0, 0);
+                let mail = Mail { priority: class_of(n), ..mail(&name, "bob", n) };
+                let new = linked(mail, self.bob, 0, 0);
                 self.send(name, n, false, NewMail { lane: None, ..new });
             }
             Step::Acknowledge { nth } => {
@@ -122,6 +123,15 @@ impl Bench {
             .map(|entry| (entry.seq, (entry.shown_id, entry.handed_out)))
             .collect();
         assert_eq!(held, self.model.mailbox);
+        let mut by_class = Vec::new();
+        for class in Priority::ALL {
+            let of_class = self.store.pending_of(self.bob, class, None, 1_000).unwrap();
+            assert!(of_class.is_sorted_by_key(|entry| entry.seq));
+            assert!(of_class.iter().all(|entry| entry.mail.priority == class));
+            by_class
+                .extend(of_class.into_iter().map(|entry| (entry.seq, (entry.shown_id, entry.handed_out))));
+        }
+        assert_eq!(by_class.into_iter().collect::<BTreeMap<_, _>>(), self.model.mailbox);
         assert_eq!(self.store.pending_count(self.bob) as usize, held.len());
         assert_whole(&self.store);
     }
@@ -131,6 +141,10 @@ impl Model {
     fn nth(&self, nth: usize) -> Option<(Seq, MessageId)> {
         self.mailbox.iter().nth(nth).map(|(seq, (id, _))| (*seq, id.clone()))
     }
+}
+
+fn class_of(n: u64) -> Priority {
+    Priority::ALL[n as usize % Priority::ALL.len()]
 }
 
 fn config() -> Config {

@@ -162,3 +162,27 @@ fn destinations_are_listed_with_what_waits() {
     assert!(listed.iter().all(|queue| queue.bytes > 0));
     assert_eq!(entries(&store, &provider)[0].mail.id, id(2));
 }
+
+#[test]
+fn the_urgent_is_found_at_the_end_of_a_long_queue_also_after_a_restart() {
+    let (store, disk) = memory();
+    let alice = register(&store, "alice");
+    let send = |store: &Store, n, priority| {
+        committed(store, outgoing(Mail { priority, ..mail("alice", "ann", n) }, alice, to_node(2)));
+    };
+    (0..100).for_each(|n| send(&store, n, Priority::Normal));
+    (100..103).for_each(|n| send(&store, n, Priority::Urgent));
+    send(&store, 103, Priority::Low);
+    let store = Store::on_memory(&disk, Config::default()).unwrap();
+    let found = |class, after, limit| store.outbox_of(&to_node(2), class, after, limit).unwrap();
+    let numbers = |found: &[OutboxEntry]| found.iter().map(|entry| entry.mail.id.clone()).collect::<Vec<_>>();
+    let urgent = found(Priority::Urgent, None, 2);
+    assert_eq!(numbers(&urgent), [id(100), id(101)]);
+    assert_eq!(urgent[1].floor, urgent[0].number);
+    assert_eq!(numbers(&found(Priority::Urgent, Some(urgent[1].seq), 2)), [id(102)]);
+    assert_eq!(numbers(&found(Priority::Low, None, 9)), [id(103)]);
+    assert_eq!(found(Priority::Normal, None, 200).len(), 100);
+    settle(&store, urgent[0].seq, delivered());
+    assert_eq!(numbers(&found(Priority::Urgent, None, 9)), [id(101), id(102)]);
+    assert_whole(&store);
+}

@@ -8,6 +8,7 @@ mod keys;
 mod limits;
 mod mail;
 mod openapi;
+mod pushing;
 mod receipts;
 mod socket;
 mod tenants;
@@ -202,17 +203,26 @@ impl Client {
     }
 
     fn signed(&self, to: &Self, payload: Value) -> Value {
+        self.signed_as(to, Priority::Normal, payload)
+    }
+
+    fn signed_as(&self, to: &Self, priority: Priority, payload: Value) -> Value {
         let text = payload.to_string();
         let what = Signable {
             from: &[&self.address],
             to: &[&to.address],
             subject: "hello",
-            priority: Priority::Normal,
+            priority,
             in_reply_to: None,
             payload: text.as_bytes(),
         };
         let signature = sign(&self.key, &what).unwrap();
-        json!({"to": to.address, "subject": "hello", "payload": payload, "signature": signature})
+        let mut letter =
+            json!({"to": to.address, "subject": "hello", "payload": payload, "signature": signature});
+        if priority != Priority::Normal {
+            letter["priority"] = priority.as_str().into();
+        }
+        letter
     }
 }
 

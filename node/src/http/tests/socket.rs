@@ -10,6 +10,17 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 pub(super) struct Ws(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Ws {
+    /// A client whose system takes little at a time, and which reads nothing until it is asked to.
+    pub(super) async fn narrow(address: std::net::SocketAddr, client: &Client) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = MaybeTlsStream::Plain(socket.connect(address).await.unwrap());
+        let opened = tokio_tungstenite::client_async(format!("ws://{address}/v1/ws"), stream).await;
+        let mut ws = Self(opened.unwrap().0);
+        ws.say(json!({"type": "auth", "token": client.api_key})).await;
+        ws
+    }
+
     async fn raw(address: std::net::SocketAddr, path: &str) -> Self {
         Self(connect_async(format!("ws://{address}{path}")).await.unwrap().0)
     }

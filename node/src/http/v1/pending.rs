@@ -8,7 +8,6 @@ use crate::http::finish::to_the_end;
 use crate::http::mailbox;
 use crate::http::page::{IdParam, PageParams, Query};
 use crate::http::state::{self, Shared};
-use crate::message::Method;
 use amesh_proto::api::fields::BadBody;
 use amesh_proto::api::pending::{AckBatch, AckMany, AckOne, PendingPage};
 use amesh_proto::id::MessageId;
@@ -35,8 +34,7 @@ fn page(state: &state::State, agent: &Arc<Agent>, query: &Query<'_>) -> Result<P
     };
     let (hallway, until) = (&state.parts.hallway, state.parts.store.position());
     let total = hallway.pending_count(agent);
-    let page = mailbox::read(state, agent, after, limit, Method::Relay)?;
-    mailbox::delivered(state, agent, page.awaited, Method::Relay);
+    let page = mailbox::fetch(state, agent, after, limit)?;
     let next = page.last.filter(|_| page.has_more);
     let remaining = match next {
         Some(last) => hallway.pending_between(agent, last, until)?.max(1),
@@ -48,7 +46,7 @@ fn page(state: &state::State, agent: &Arc<Agent>, query: &Query<'_>) -> Result<P
         total,
         cursor: next.map(|last| mailbox::cursor_at(state, last)),
         has_more: page.has_more,
-        messages: page.mail.into_iter().map(|shown| shown.delivery).collect(),
+        messages: page.mail,
     })
 }
 

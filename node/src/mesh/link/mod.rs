@@ -12,6 +12,6 @@ mod simulation;
 mod tests;
 
 pub(crate) use receive::{Arrival, LinkReceiver, Outcome, ReceiveAction};
-pub(crate) use send::{LinkSender, Offer, Settled};
 #[cfg(test)]
-pub(crate) use send::{Picked, Scan};
+pub(crate) use send::Picked;
+pub(crate) use send::{LinkSender, Offer, Scan, Settled, Window};

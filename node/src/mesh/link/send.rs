@@ -220,6 +220,11 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
         waiting.min()
     }
 
+    /// Whether a verdict on this message is awaited.
+    pub(crate) fn awaits(&self, seq: u64) -> bool {
+        self.in_flight.contains_key(&seq)
+    }
+
     /// How many messages await their verdict.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.len()

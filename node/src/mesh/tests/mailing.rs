@@ -2,6 +2,7 @@
 
 use super::village::*;
 use crate::message::{Full, Refusal};
+use amesh_proto::message::Priority;
 use amesh_store::{Destination, Fault, MessageState};
 use std::time::Duration;
 
@@ -149,4 +150,30 @@ async fn mail_waits_at_its_sender_while_the_receivers_disk_is_full() {
     assert_eq!(a.store.outbox_len(&Destination::Node(b.mesh.node_id())), 5);
     b.disk.set_full(false);
     b.receives(&bob, &texts).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn urgent_mail_passes_a_long_backlog_and_every_class_keeps_its_order() {
+    let (a, b) = pair().await;
+    let (alice, bob) = (a.agent("alice").await, b.agent("bob").await);
+    a.knows("bob").await;
+    b.knows("alice").await;
+    let stopped = b.stop().await;
+    let classes = [Priority::Low, Priority::Normal, Priority::Urgent, Priority::High];
+    for (class, count) in classes.into_iter().zip([3, 200, 3, 3]) {
+        for number in 0..count {
+            let text = format!("{} {number}", class.as_str());
+            a.route(&alice, signed_by_class("alice", "bob", class, &text)).await.unwrap();
+        }
+    }
+    let b = stopped.start().await;
+    until("mail", || b.texts(&bob).len() == 209).await;
+    let arrived = b.texts(&bob);
+    for (class, count) in classes.into_iter().zip([3, 200, 3, 3]) {
+        let of_class = arrived.iter().filter(|text| text.starts_with(class.as_str()));
+        assert!(of_class.eq(&(0..count).map(|n| format!("{} {n}", class.as_str())).collect::<Vec<_>>()));
+    }
+    assert_eq!(arrived[..2], ["urgent 0", "urgent 1"], "{:?}", &arrived[..9]);
+    assert!(arrived[..70].iter().filter(|text| text.starts_with("high")).count() == 3, "{arrived:?}");
+    until("verdicts", || a.store.outbox_destinations().is_empty()).await;
 }

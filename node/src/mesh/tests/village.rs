@@ -311,6 +311,10 @@ pub(super) fn address(name: &str) -> String {
 }
 
 pub(super) fn signed(from: &str, to: &str, text: &str) -> RouteRequest {
+    signed_by_class(from, to, Priority::Normal, text)
+}
+
+pub(super) fn signed_by_class(from: &str, to: &str, priority: Priority, text: &str) -> RouteRequest {
     let payload = format!(r#"{{"type":"request","message":"{text}"}}"#);
     let body = format!(r#"{{"to":"{to}","subject":"hello","payload":{payload}}}"#);
     let mut request = RouteRequest::parse(body.as_bytes()).unwrap();
@@ -319,13 +323,14 @@ pub(super) fn signed(from: &str, to: &str, text: &str) -> RouteRequest {
         from: &[&from_address],
         to: &[&to_address],
         subject: "hello",
-        priority: Priority::Normal,
+        priority,
         in_reply_to: None,
         payload: payload.as_bytes(),
     };
     let text = canonical::emit(&what).unwrap();
     let signature = key_of(from).sign(text.as_bytes());
     request.to = to_address;
+    request.priority = Some(priority.as_str().to_owned());
     request.signature = Some(base64::engine::general_purpose::STANDARD.encode(signature));
     request
 }

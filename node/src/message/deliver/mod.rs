@@ -19,6 +19,7 @@ use carrier::Carrier;
 use inbox::Inboxes;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::time::Instant;
 use waiters::{Verdict, Waiters};
 use webhook::{Attempt, Posts};
 
@@ -96,27 +97,35 @@ impl Deliver {
 
     /// RTE-5, A-62: the socket, then the webhook, then the mailbox alone; or the webhook first where the agent wants it so.
     async fn to_mailbox(&self, written: Written, agent: &Agent) -> Accepted {
-        let delivery = &agent.record.delivery;
-        let has_webhook = delivery.webhook_url.is_some() && self.posts.are_on();
         let online = self.presence.online(agent.no);
-        if has_webhook && !(online && delivery.prefer_websocket) {
-            return self.to_webhook(written, agent).await;
+        if self.posts.serve(agent) && (!online || self.posts.go_first(agent)) {
+            return self.to_webhook(written, agent, online).await;
         }
-        if online && self.inboxes.written(agent.no, written.seq, self.patience).await {
+        if online && self.on_socket(&written, agent, self.patience).await {
             return self.delivered(written, Method::Websocket, Basis::SocketWritten);
         }
         queued(written, Basis::MailboxWritten)
     }
 
-    async fn to_webhook(&self, written: Written, agent: &Agent) -> Accepted {
-        match self.posts.attempt(agent.no, written.seq, self.patience).await {
+    async fn to_webhook(&self, written: Written, agent: &Agent, online: bool) -> Accepted {
+        let began = Instant::now();
+        let attempt = self.posts.attempt(agent.no, written.seq, self.patience).await;
+        let left = self.patience.saturating_sub(began.elapsed());
+        match attempt {
             Some(Attempt::Taken) => self.delivered(written, Method::Webhook, Basis::Webhook2xx),
+            Some(_) if online && self.on_socket(&written, agent, left).await => {
+                self.delivered(written, Method::Websocket, Basis::SocketWritten)
+            }
             // further attempts are made in the background, or none, and it waits to be fetched.
             Some(Attempt::Later) | None => {
                 Accepted { method: Method::Webhook, ..queued(written, Basis::MailboxWritten) }
             }
             Some(Attempt::Never) => queued(written, Basis::MailboxWritten),
         }
+    }
+
+    async fn on_socket(&self, written: &Written, agent: &Agent, patience: Duration) -> bool {
+        self.inboxes.written(agent.no, written.class, written.seq, patience).await
     }
 
     fn delivered(&self, written: Written, method: Method, basis: Basis) -> Accepted {

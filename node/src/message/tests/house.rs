@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex};
 pub(super) const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
 /// A node without doors.
-pub(super) struct House {
+pub(crate) struct House {
     pub hallway: Hallway,
     pub store: Store,
     pub disk: MemoryDisk,
@@ -38,7 +38,7 @@ pub(super) struct House {
 
 /// A carrier that carries nothing, but notes that it was woken.
 #[derive(Debug, Default)]
-pub(super) struct Pigeon {
+pub(crate) struct Pigeon {
     pub woken: AtomicUsize,
     pub answers_soon: AtomicBool,
 }
@@ -73,7 +73,7 @@ pub(super) fn key_of(name: &str) -> AgentKey {
 }
 
 impl House {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Config::default(), amesh_store::Config::default())
     }
 
@@ -128,7 +128,7 @@ impl House {
     }
 
     /// A registered agent of this node.
-    pub(super) async fn agent(&self, name: &str) -> Arc<Agent> {
+    pub(crate) async fn agent(&self, name: &str) -> Arc<Agent> {
         let key = key_of(name);
         let request = RegisterRequest {
             name: name.to_owned(),
@@ -150,7 +150,7 @@ impl House {
         self.hallway.agents().directory().install_roster(member, entries);
     }
 
-    pub(super) async fn send(&self, agent: &Arc<Agent>, request: RouteRequest) -> Result<Accepted, Refusal> {
+    pub(crate) async fn send(&self, agent: &Arc<Agent>, request: RouteRequest) -> Result<Accepted, Refusal> {
         self.send_once(agent, request, None).await
     }
 
@@ -227,12 +227,25 @@ pub(super) fn signed(from: &str, to: &str, message: &str) -> RouteRequest {
     signed_as(from, &address(to), &address(to), message)
 }
 
+/// A signed request of a class.
+pub(crate) fn signed_by_class(from: &str, to: &str, class: Priority, message: &str) -> RouteRequest {
+    let mut request = unsigned(&address(to), message);
+    let payload = request.payload.clone().unwrap();
+    request.priority = Some(class.as_str().to_owned());
+    request.signature = Some(signature_as(class, from, &address(from), &address(to), payload.get()));
+    request
+}
+
 pub(super) fn signature(signer: &str, from: &str, to: &str, payload: &str) -> String {
+    signature_as(Priority::Normal, signer, from, to, payload)
+}
+
+fn signature_as(priority: Priority, signer: &str, from: &str, to: &str, payload: &str) -> String {
     let what = Signable {
         from: &[from],
         to: &[to],
         subject: "hello",
-        priority: Priority::Normal,
+        priority,
         in_reply_to: None,
         payload: payload.as_bytes(),
     };

@@ -167,7 +167,8 @@ async fn an_open_socket_that_writes_the_message_makes_it_delivered() {
     let socket = async {
         signal.changed().await;
         let entries = house.hallway.pending(&bob, None, 9).unwrap();
-        house.hallway.pushed(&bob, entries.last().unwrap().seq);
+        let last = entries.last().unwrap();
+        house.hallway.pushed(&bob, last.mail.priority, last.seq);
     };
     let (accepted, ()) = tokio::join!(house.send(&alice, signed("alice", "bob", "hi")), socket);
     let accepted = accepted.unwrap();

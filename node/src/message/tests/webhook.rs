@@ -1,14 +1,15 @@
 //! Webhooks against a real HTTP receiver on loopback (WHK-*): what is posted, what is repeated, where nothing leads.
 
-mod receiver;
+pub(crate) mod receiver;
 
 use super::house::*;
 use crate::agents::Agent;
 use crate::agents::webhook::tests::Answers;
 use crate::clock::Clock;
 use crate::message::deliver::webhook::Config as WebhookConfig;
-use crate::message::{Accepted, Basis, Config, Method, Status};
+use crate::message::{Accepted, Basis, Config, Incoming, Method, Status};
 use amesh_proto::api::agents::{AgentPatch, DeliverySettings};
+use amesh_proto::message::Priority;
 use amesh_proto::webhook::verify;
 use amesh_store::{MessageState, Posting, Seq};
 use receiver::{Answer, Receiver};
@@ -355,7 +356,7 @@ async fn an_open_socket_comes_first_unless_the_agent_says_otherwise() {
         until("it is there", || house.inbox(&bob).len() == 1).await;
         let seq = house.hallway.pending(&bob, None, 1).unwrap()[0].seq;
         house.store.mark_handed_out(bob.no, vec![seq]).await.unwrap();
-        house.hallway.pushed(&bob, seq);
+        house.hallway.pushed(&bob, Priority::Normal, seq);
     };
     let (accepted, ()) = tokio::join!(sending, writing);
     assert_eq!((accepted.method, accepted.basis), (Method::Websocket, Basis::SocketWritten));
@@ -379,4 +380,32 @@ async fn addresses_that_are_not_to_be_reached_are_refused_at_registration() {
         assert_eq!((error.code(), error.field()), ("invalid_field", Some("delivery")), "{url}");
     }
     assert_eq!(house.hallway.agents().directory().with_webhook().len(), 0);
+}
+
+#[tokio::test]
+async fn urgent_mail_is_posted_before_a_backlog_and_every_class_in_its_order() {
+    let (house, receiver) = (
+        House::posting(WebhookConfig { per_agent: 1, ..WebhookConfig::default() }),
+        Receiver::new(Answer::OnCommand).await,
+    );
+    let (alice, bob) = (house.agent("alice").await, house.agent("bob").await);
+    house.listens(&bob, &receiver.url("/")).await;
+    let put = async |class, text: &str| {
+        let request = Box::new(signed_by_class("alice", "bob", class, text));
+        let incoming = Incoming::FromAgent { agent: alice.clone(), request, idempotency_key: None };
+        let prepared = house.hallway.prepare(incoming).unwrap();
+        house.hallway.commit(prepared).await.unwrap();
+    };
+    put(Priority::Normal, "0").await;
+    until("the first is under way", || receiver.under_way() == 1).await;
+    for n in 1..50 {
+        put(Priority::Normal, &n.to_string()).await;
+    }
+    put(Priority::Urgent, "fire").await;
+    put(Priority::Urgent, "more fire").await;
+    (0..52).for_each(|_| receiver.let_one_go());
+    until("all are posted", || receiver.posts().len() == 52).await;
+    let normal = (1..50).map(|n| n.to_string());
+    let expected = ["0", "fire", "more fire"].into_iter().map(str::to_owned).chain(normal);
+    assert_eq!(receiver.messages(), expected.collect::<Vec<_>>());
 }

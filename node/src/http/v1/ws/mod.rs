@@ -1,6 +1,7 @@
 //! The WebSocket `/ws` (AMP 05 §WebSocket Delivery): from the request to an authenticated session.
 
 mod asked;
+mod push;
 mod receipts;
 mod session;
 

@@ -83,9 +83,14 @@ impl Posts {
         }
     }
 
-    /// Whether webhooks are served at all.
-    pub(super) fn are_on(&self) -> bool {
-        self.rules.are_on()
+    /// Whether mail for `agent` is posted at all.
+    pub(super) fn serve(&self, agent: &Agent) -> bool {
+        self.rules.are_on() && agent.record.delivery.webhook_url.is_some()
+    }
+
+    /// Whether `agent` wants its mail posted rather than pushed, even where it has a socket.
+    pub(in crate::message) fn go_first(&self, agent: &Agent) -> bool {
+        self.serve(agent) && !agent.record.delivery.prefer_websocket
     }
 
     /// What came of the first attempt at a message, if it comes within `patience`.
@@ -108,7 +113,7 @@ impl Posts {
         Duration::from_secs(self.config.retry_after_s.iter().copied().max().unwrap_or_default())
     }
 
-    fn serve(&self, agent: AgentNo) -> bool {
+    fn enlist(&self, agent: AgentNo) -> bool {
         self.served.lock().unwrap_or_else(PoisonError::into_inner).insert(agent)
     }
 
@@ -139,7 +144,7 @@ impl Hallway {
 
     fn serve_webhook(&self, agent: &Agent) {
         let posts = self.inner.deliver.posts();
-        if !posts.are_on() || !posts.serve(agent.no) {
+        if !posts.serve(agent) || !posts.enlist(agent.no) {
             return;
         }
         let worker = Worker::new(self.clone(), agent);

@@ -4,7 +4,7 @@
 
 use super::post::{Failed, Letter, Taken};
 use crate::agents::Agent;
-use crate::message::{Hallway, MailSignal, Method};
+use crate::message::{Hallway, MailSignal, Method, Turns};
 use amesh_proto::address::Address;
 use amesh_proto::message::Priority;
 use amesh_proto::time::UnixMillis;
@@ -24,10 +24,11 @@ pub(super) struct Worker {
     signal: MailSignal,
     /// Raised when an agent with a webhook changes or goes.
     changed: watch::Receiver<()>,
-    /// Everything in the mailbox up to here has been looked at.
-    looked_at: Option<Seq>,
-    /// To be posted, oldest first.
-    ready: VecDeque<Job>,
+    /// Class by class: everything in the mailbox up to here has been looked at.
+    looked_at: [Option<Seq>; CLASSES],
+    /// Class by class, to be posted, oldest first.
+    ready: [VecDeque<Job>; CLASSES],
+    turns: Turns,
     /// To be posted again, by time. Not more than a mailbox holds of mail that nobody has.
     waiting: BTreeMap<(UnixMillis, Seq), Job>,
     /// Lanes of which a message is under way: the next one waits for it (DESIGN §1.7).
@@ -67,8 +68,9 @@ impl Worker {
             no: agent.no,
             address: agent.address.clone(),
             signal,
-            looked_at: None,
-            ready: VecDeque::new(),
+            looked_at: [None; CLASSES],
+            ready: Default::default(),
+            turns: Turns::default(),
             waiting: BTreeMap::new(),
             busy: HashSet::new(),
             under_way: FuturesUnordered::new(),
@@ -92,11 +94,14 @@ impl Worker {
             tokio::select! {
                 Some((job, next)) = self.under_way.next(), if !self.under_way.is_empty() => self.ended(job, next),
                 () = self.signal.changed() => {}
-                _ = self.changed.changed() => {}
+                // Whose turn it is may have changed, too.
+                _ = self.changed.changed() => self.hallway.inner.deliver.inboxes().committed(self.no),
                 () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
             }
         }
         self.hallway.inner.deliver.posts().left(self.no);
+        // What was kept for the webhook's turn is the sockets' now.
+        self.hallway.inner.deliver.inboxes().committed(self.no);
         // A webhook that was set between the last look and now has found the place taken.
         self.hallway.inner.agents.webhooks().have_changed();
     }
@@ -104,23 +109,30 @@ impl Worker {
     /// Leaves out what a socket has written meanwhile.
     fn pass_over(&mut self) {
         let (hallway, no) = (&self.hallway, self.no);
-        self.ready.retain(|job| !matches!(still_pending(hallway, no, job.seq), Ok(None)));
+        for ready in &mut self.ready {
+            ready.retain(|job| !matches!(still_pending(hallway, no, job.seq), Ok(None)));
+        }
     }
 
     /// Reads what came into the mailbox, as far as there is place for it.
     fn look(&mut self) -> Result<(), StoreError> {
-        while self.ready.len() < READ_AHEAD {
+        Priority::ALL.into_iter().try_for_each(|class| self.look_at(class))
+    }
+
+    fn look_at(&mut self, class: Priority) -> Result<(), StoreError> {
+        let (looked_at, ready) = (&mut self.looked_at[class as usize], &mut self.ready[class as usize]);
+        while ready.len() < READ_AHEAD {
             let store = &self.hallway.inner.store;
-            let page = store.pending(self.no, self.looked_at, PAGE)?;
+            let page = store.pending_of(self.no, class, *looked_at, PAGE)?;
             let is_last = page.len() < PAGE;
             for entry in page {
-                self.looked_at = Some(entry.seq);
+                *looked_at = Some(entry.seq);
                 if entry.handed_out {
                     continue;
                 }
                 let lane = (entry.mail.from, entry.mail.priority);
                 match store.posting(self.no, entry.seq)? {
-                    None => self.ready.push_back(Job { seq: entry.seq, lane, attempts: 0 }),
+                    None => ready.push_back(Job { seq: entry.seq, lane, attempts: 0 }),
                     Some(Posting::Waiting { attempts, next_at }) => {
                         self.waiting.insert((next_at, entry.seq), Job { seq: entry.seq, lane, attempts });
                     }
@@ -155,8 +167,16 @@ impl Worker {
     }
 
     fn take_ready(&mut self) -> Option<Job> {
-        let next = self.ready.iter().position(|job| !self.busy.contains(&job.lane))?;
-        self.ready.remove(next)
+        let busy = &self.busy;
+        let job = self.turns.order().into_iter().find_map(|class| {
+            let ready = &mut self.ready[class as usize];
+            let next = ready.iter().position(|job| !busy.contains(&job.lane))?;
+            ready.remove(next)
+        });
+        if job.is_some() {
+            self.turns.taken();
+        }
+        job
     }
 
     fn ended(&mut self, job: Job, next: Next) {
@@ -166,14 +186,15 @@ impl Worker {
             Next::At(at, attempts) => {
                 self.waiting.insert((at, job.seq), Job { attempts, ..job });
             }
-            Next::Socket => self.ready.push_front(job),
+            Next::Socket => self.ready[job.lane.1 as usize].push_front(job),
         }
     }
 
     /// How long nothing is to be done unless something happens.
     fn pause(&self, socket_first: bool) -> Option<Duration> {
         if socket_first {
-            return (!self.ready.is_empty() || !self.waiting.is_empty()).then_some(SOCKETS_TURN);
+            let is_any_ready = self.ready.iter().any(|ready| !ready.is_empty());
+            return (is_any_ready || !self.waiting.is_empty()).then_some(SOCKETS_TURN);
         }
         let ((next_at, _), _) = self.waiting.iter().find(|(_, job)| !self.busy.contains(&job.lane))?;
         let left = next_at.saturating_since(self.hallway.inner.clock.now());
@@ -270,7 +291,10 @@ async fn acknowledged(hallway: &Hallway, no: AgentNo, job: &Job, entry: &Mailbox
     let noted = hallway.note_posting(no, job.seq, taken);
     let removed = hallway.inner.store.acknowledge(no, vec![entry.shown_id.clone()]);
     match (noted.await, removed.await) {
-        (Ok(_), Ok(_)) => Next::Done,
+        (Ok(_), Ok(_)) => {
+            hallway.inner.deliver.inboxes().acknowledged(no);
+            Next::Done
+        }
         (Err(error), _) | (_, Err(error)) => not_noted(hallway, job, &error),
     }
 }
@@ -281,8 +305,10 @@ fn not_noted(hallway: &Hallway, job: &Job, error: &StoreError) -> Next {
     Next::At(hallway.inner.clock.now().plus(LONGEST), job.attempts)
 }
 
+const CLASSES: usize = Priority::ALL.len();
 const PAGE: usize = 16;
-const READ_AHEAD: usize = 64;
+/// Of each class.
+const READ_AHEAD: usize = 32;
 /// How often mail is looked at that a socket should take.
 const SOCKETS_TURN: Duration = Duration::from_secs(2);
 const SHORTEST: Duration = Duration::from_millis(50);

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 /// How it answers.
 #[derive(Debug, Clone)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Status(u16),
     Acknowledged,
     Redirect(String),
@@ -23,13 +23,13 @@ pub(super) enum Answer {
 
 /// What it was posted.
 #[derive(Debug, Clone)]
-pub(super) struct Post {
+pub(crate) struct Post {
     pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-pub(super) struct Receiver {
+pub(crate) struct Receiver {
     port: u16,
     shared: Arc<Shared>,
     accepting: tokio::task::JoinHandle<()>,
@@ -46,13 +46,13 @@ struct Shared {
 }
 
 impl Post {
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 }
 
 impl Receiver {
-    pub(super) async fn new(answer: Answer) -> Self {
+    pub(crate) async fn new(answer: Answer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
@@ -77,24 +77,24 @@ impl Receiver {
         Self { port, shared, accepting }
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    pub(super) fn answers(&self, answer: Answer) {
+    pub(crate) fn answers(&self, answer: Answer) {
         *self.shared.answer.lock().unwrap() = answer;
     }
 
-    pub(super) fn posts(&self) -> Vec<Post> {
+    pub(crate) fn posts(&self) -> Vec<Post> {
         self.shared.posts.lock().unwrap().clone()
     }
 
     /// The texts it was posted, in order.
-    pub(super) fn messages(&self) -> Vec<String> {
+    pub(crate) fn messages(&self) -> Vec<String> {
         let text = |post: &Post| {
             let body: Value = serde_json::from_slice(&post.body).unwrap();
             body["payload"]["message"].as_str().unwrap().to_owned()
@@ -102,24 +102,24 @@ impl Receiver {
         self.posts().iter().map(text).collect()
     }
 
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    pub(super) fn under_way(&self) -> usize {
+    pub(crate) fn under_way(&self) -> usize {
         self.shared.open.lock().unwrap().len()
     }
 
-    pub(super) fn most_under_way(&self) -> usize {
+    pub(crate) fn most_under_way(&self) -> usize {
         self.shared.most.load(Ordering::SeqCst)
     }
 
-    pub(super) fn most_of(&self, path: &str) -> usize {
+    pub(crate) fn most_of(&self, path: &str) -> usize {
         let most = self.shared.most_by_path.lock().unwrap();
         most.iter().filter(|(known, _)| known == path).map(|(_, count)| *count).max().unwrap_or_default()
     }
 
-    pub(super) fn let_one_go(&self) {
+    pub(crate) fn let_one_go(&self) {
         self.shared.go.add_permits(1);
     }
 }

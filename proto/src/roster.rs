@@ -33,6 +33,17 @@ pub struct RosterEntry {
     pub home: Option<HomeStatement>,
 }
 
+impl RosterEntry {
+    /// A little more than the bytes that it takes in a frame.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let retired: usize = self.previous_keys.iter().map(|key| key.public_key.len() + 16).sum();
+        let home = self.home.as_ref().map_or(0, |home| home.signature.len() + 16);
+        let alias = self.alias.as_ref().map_or(0, String::len);
+        self.address.as_str().len() + self.public_key.len() + alias + retired + home + 64
+    }
+}
+
 /// A key that an agent no longer uses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetiredKey {
@@ -150,6 +161,9 @@ pub const RETENTION_DAYS: u64 = 90;
 
 /// Entries one node may publish, tombstones included.
 pub const ENTRY_LIMIT: usize = 50_000;
+
+/// Bytes one node may publish, by [`RosterEntry::weight`].
+pub const BYTE_LIMIT: usize = 64 << 20;
 
 #[cfg(test)]
 mod tests;

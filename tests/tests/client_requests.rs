@@ -291,3 +291,23 @@ async fn an_external_registration_fetches_from_its_inbox_in_both_places() -> Res
     }
     Ok(())
 }
+
+/// Without proof, as the client registers again (ICL-8): each time the agent is told of it, as long as there is room.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_full_mailbox_does_not_swallow_the_new_api_key_of_who_registers_again() -> Result<()> {
+    let mut node = Node::on_loopback("ann")?;
+    let config = node.home().join("amesh.toml");
+    std::fs::write(&config, "[store]\nmailbox_new = 1\n")?;
+    node = node.with(&["--config", &config.display().to_string()]);
+    node.start().await?;
+    let mut client = Client::registered(&node, "anna").await?;
+    let (room, beyond) = (101, 3);
+    for _ in 0..room + beyond {
+        let again = client.register("anna").await?.ok()?;
+        client.key = again["api_key"].as_str().context("no api_key")?.to_owned();
+    }
+    let count = client.http.get("/v1/messages/pending/count", Some(&client.key)).await?.ok()?;
+    assert_eq!(count["total"], room);
+    Ok(())
+}

@@ -45,6 +45,9 @@ pub enum RotateError {
     /// The API key that came along is not the agent's present one.
     #[error("this API key was replaced already; use the one that took its place")]
     Replaced,
+    /// This node's roster holds as much as other hosts would take.
+    #[error("{FULL}")]
+    Full,
     /// The store failed; nothing was changed.
     #[error("the key could not be stored: {0}")]
     Store(#[from] StoreError),
@@ -101,6 +104,9 @@ pub enum RegisterError {
         /// Free names.
         suggestions: Vec<String>,
     },
+    /// This node's roster holds as many names as other hosts would take.
+    #[error("{FULL}")]
+    Full,
     /// The owner named an agent that does not live here.
     #[error("{0} is not an agent of this node; see: amesh agents")]
     NoSuchAgent(String),
@@ -117,7 +123,7 @@ impl RegisterError {
             Self::Body(bad) => bad.code(),
             Self::Tenant(_) | Self::InviteCode(_) => "tenant_access_denied",
             Self::UserKey => "unauthorized",
-            Self::AgentLimit(_) => "forbidden",
+            Self::AgentLimit(_) | Self::Full => "forbidden",
             Self::NameTaken { .. } | Self::ProofNeeded { .. } | Self::Withheld { .. } => "name_taken",
             Self::NoSuchAgent(_) => "not_found",
             Self::Store(_) => "internal_error",
@@ -131,7 +137,7 @@ impl RegisterError {
             Self::Body(bad) => bad.field(),
             Self::Tenant(_) => Some("tenant"),
             Self::InviteCode(_) => Some("invite_code"),
-            Self::UserKey | Self::AgentLimit(_) => None,
+            Self::UserKey | Self::AgentLimit(_) | Self::Full => None,
             Self::NameTaken { .. } | Self::ProofNeeded { .. } | Self::Withheld { .. } => Some("name"),
             Self::NoSuchAgent(_) => Some("address"),
             Self::Store(_) => None,
@@ -174,6 +180,9 @@ impl RegisterError {
         details
     }
 }
+
+const FULL: &str = "this node's list of agents is full: other hosts would not take a longer one. Names that were given up \
+                    and keys that were replaced count for 90 days";
 
 fn taken(address: &str, holder: Option<&str>) -> String {
     match holder {

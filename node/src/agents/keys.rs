@@ -66,6 +66,9 @@ impl Agents {
         let known = directory.local_agent(&agent.address).filter(|known| known.no == agent.no);
         let known = known.ok_or(StoreError::NoSuchAgent)?;
         self.judge(&known, &key, request)?;
+        if self.is_full() {
+            return Err(RotateError::Full);
+        }
         let mut record = known.record.clone();
         record.key_algorithm = key.algorithm();
         record.public_key_der = key.to_spki_der().to_vec();

@@ -1,8 +1,10 @@
 //! The agents of this node: registering, authenticating, changing, leaving; and, through [`directory`], everybody
 //! else's. Called by the doors; below it only the store.
 
+mod again;
 mod agent;
 pub mod api_key;
+mod change;
 pub mod directory;
 mod error;
 mod keys;
@@ -10,6 +12,7 @@ pub mod owners;
 pub mod presence;
 mod registration;
 mod rename;
+mod room;
 mod suggest;
 pub mod tenants;
 #[cfg(test)]
@@ -24,15 +27,14 @@ pub use rename::Renamed;
 
 use crate::clock::SharedClock;
 use amesh_proto::address::Address;
-use amesh_proto::api::agents::AgentPatch;
 use amesh_proto::time::UnixMillis;
-use amesh_store::{AgentChange, Store, StoreError};
+use amesh_store::{Store, StoreError};
 use api_key::KeyHash;
 use directory::Directory;
 use presence::Presence;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tenants::Mode;
 use webhook::{AllowedTarget, Names, SystemNames, Webhooks};
@@ -48,6 +50,9 @@ pub struct Config {
     pub other_tenants: Mode,
     /// The same by tenant: a table from its name to one of these words.
     pub tenants: BTreeMap<String, Mode>,
+    /// Names that this node holds at most: those of its agents, and for 90 days those that agents have left. Never more
+    /// than 45,000, because other hosts take no longer list.
+    pub names: usize,
     /// Let agents list the agents of other tenants than their own.
     pub list_other_tenants: bool,
     /// Post mail to the webhooks that agents register.
@@ -63,6 +68,7 @@ impl Default for Config {
             registration: Mode::Open,
             other_tenants: Mode::Open,
             tenants: BTreeMap::new(),
+            names: 40_000,
             list_other_tenants: false,
             webhooks: true,
             webhook_allow: Vec::new(),
@@ -106,6 +112,8 @@ struct Inner {
     /// Held while an agent changes, so that what is in memory follows what is on disk in the same order.
     changing: tokio::sync::Mutex<()>,
     webhooks: Webhooks,
+    /// When the own roster was last read again because it seemed full.
+    looked_for_room: Mutex<Option<Duration>>,
     /// Keys that were asked for lately, and when. Emptied whenever an agent or a key changes.
     keys: RwLock<HashMap<KeyHash, (Arc<Agent>, Duration)>>,
 }
@@ -121,7 +129,7 @@ impl Agents {
         clock: SharedClock,
         directory: Directory,
     ) -> Result<Self, StoreError> {
-        Self::load_with(config, store, clock, directory, Arc::new(SystemNames))
+        Self::load_with(config, store, clock, directory, Arc::new(SystemNames::default()))
     }
 
     /// Like [`Self::load`], with another way of looking up the names in webhooks.
@@ -135,9 +143,7 @@ impl Agents {
         directory: Directory,
         names: Arc<dyn Names>,
     ) -> Result<Self, StoreError> {
-        for face in store.own_roster()?.entries {
-            directory.put_own(face);
-        }
+        directory.set_own(store.own_roster()?.entries);
         for record in store.all_agents()? {
             let address = record.address.clone();
             match Agent::from_record(record) {
@@ -151,7 +157,9 @@ impl Agents {
         let keys = RwLock::default();
         let webhooks = Webhooks::new(config.webhooks, config.webhook_allow.clone(), names);
         let (presence, changing) = (Presence::default(), tokio::sync::Mutex::default());
-        let inner = Inner { config, store, clock, directory, presence, webhooks, changing, keys };
+        let looked_for_room = Mutex::default();
+        let inner =
+            Inner { config, store, clock, directory, presence, webhooks, changing, looked_for_room, keys };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -191,31 +199,6 @@ impl Agents {
     #[must_use]
     pub fn webhooks(&self) -> &Webhooks {
         &self.inner.webhooks
-    }
-
-    /// Changes what an agent may change of itself (REG-23).
-    ///
-    /// # Errors
-    /// [`RegisterError::Body`] for a bad webhook address, [`RegisterError::Store`] when the store fails.
-    pub async fn update(&self, agent: &Agent, patch: AgentPatch) -> Result<Arc<Agent>, RegisterError> {
-        let delivery = match patch.delivery {
-            None => None,
-            Some(wanted) => {
-                let merged = registration::merged(&self.inner.webhooks, &agent.record.delivery, wanted);
-                Some(merged.await?)
-            }
-        };
-        let change = AgentChange {
-            alias: patch.alias.map(|alias| Some(alias).filter(|alias| !alias.is_empty())),
-            delivery,
-            metadata: patch.metadata.map(|members| serde_json::Value::Object(members).to_string()),
-        };
-        let _one_at_a_time = self.inner.changing.lock().await;
-        let record = self.inner.store.update_agent(agent.no, change, self.now()).await?;
-        let Ok(changed) = Agent::from_record(record) else { return Err(StoreError::NoSuchAgent.into()) };
-        self.put(changed.clone());
-        self.inner.webhooks.have_changed();
-        Ok(changed)
     }
 
     /// Removes an agent, its mail and its keys; its address is withheld for 30 days (REG-24, REG-25).

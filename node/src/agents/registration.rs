@@ -1,21 +1,19 @@
 //! Registering an agent: what a request must hold, whose name it may take, and when a name is given out again
 //! (REG-1…13, A-24, A-42). Called by `Agents::register`, which the register door calls.
 
+use super::change::{admit, check_alias, checked_metadata, merged};
 use super::error::RegisterError;
 use super::tenants::{self, Mode};
-use super::webhook::Webhooks;
 use super::{Agent, Agents, api_key, suggest};
 use amesh_proto::address::{self, Address};
-use amesh_proto::api::agents::DeliverySettings;
 use amesh_proto::api::fields::BadBody;
 use amesh_proto::api::register::{RegisterRequest, Scope};
 use amesh_proto::key::{KeyAlgorithm, PublicKey};
 use amesh_proto::limits;
-use amesh_proto::time::UnixMillis;
-use amesh_store::{Admission, AgentRecord, Delivery, NewAgent, NotAdmitted, OwnerRecord, RegisterOutcome};
-use base64::Engine;
+use amesh_store::{
+    Admission, AgentRecord, Delivery, NewAgent, NotAdmitted, OwnerRecord, RegisterOutcome, StoreError,
+};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The name under which nodes write their own notices. Nobody may register it.
 pub const SYSTEM_NAME: &str = "system";
@@ -48,10 +46,10 @@ pub struct Registered {
 }
 
 /// A request that holds what it must.
-struct Checked {
-    address: Address,
+pub(super) struct Checked {
+    pub(super) address: Address,
     tenant: String,
-    key: PublicKey,
+    pub(super) key: PublicKey,
     metadata: Option<String>,
 }
 
@@ -71,7 +69,7 @@ impl Agents {
         };
         let checked = self.check(&request, owner.as_ref())?;
         if let Some(known) = self.inner.directory.local_agent(&checked.address) {
-            return self.register_again(&known, &request, &checked, by, owner.as_ref()).await;
+            return self.register_again(&known, &request, &checked, by).await;
         }
         if let Some(holder) = self.inner.directory.listed_elsewhere(&checked.address) {
             let suggestions = self.suggestions(&checked.address, Some(&self.inner.directory.naming().host));
@@ -79,12 +77,16 @@ impl Agents {
             return Err(RegisterError::NameTaken { address, holder: Some(holder.host), suggestions });
         }
         let admission = self.admission(&checked, owner.as_ref(), &request, by)?;
+        if self.is_full() {
+            return Err(RegisterError::Full);
+        }
         let api_key = api_key::mint(rand::random());
         let Some(api_key_hash) = api_key::hash(&api_key) else { return Err(impossible_key()) };
         // the socket first, unless the agent says otherwise.
         let usual = Delivery { prefer_websocket: true, ..Delivery::default() };
-        let delivery =
-            merged(&self.inner.webhooks, &usual, request.delivery.clone().unwrap_or_default()).await?;
+        let wanted = request.delivery.clone().unwrap_or_default();
+        admit(&self.inner.webhooks, &wanted).await?;
+        let delivery = merged(&usual, wanted);
         let address = checked.address.clone();
         let proven = self.proves(&checked.key, &request);
         let new = NewAgent {
@@ -133,52 +135,6 @@ impl Agents {
         Ok(Registered { agent, api_key, again: false, unproven })
     }
 
-    /// the public key is public, so knowing it proves nothing.
-    async fn register_again(
-        &self,
-        known: &Arc<Agent>,
-        request: &RegisterRequest,
-        checked: &Checked,
-        by: Registrant<'_>,
-        owner: Option<&OwnerRecord>,
-    ) -> Result<Registered, RegisterError> {
-        let address = known.address.to_string();
-        if known.key != checked.key {
-            let suggestions = self.suggestions(&known.address, None);
-            return Err(RegisterError::NameTaken { address, holder: None, suggestions });
-        }
-        let proven = self.holds_key_of(known, by.api_key) || self.proves(&known.key, request);
-        // The owner could remove the agent and begin anew; it is told all the same.
-        let by_owner = owner.is_some_and(|owner| known.record.owner == Some(owner.id));
-        if !proven && !by.own_user && !by_owner {
-            let suggestions = self.suggestions(&known.address, None);
-            return Err(RegisterError::ProofNeeded { address, suggestions });
-        }
-        let api_key = api_key::mint(rand::random());
-        let Some(hash) = api_key::hash(&api_key) else { return Err(impossible_key()) };
-        // The earlier keys end here (KEY-10).
-        self.inner.store.add_api_key(known.no, hash, Some(self.now())).await?;
-        self.forget_keys();
-        Ok(Registered { agent: known.clone(), api_key, again: true, unproven: !proven })
-    }
-
-    fn holds_key_of(&self, known: &Agent, api_key: Option<&str>) -> bool {
-        api_key.is_some_and(|key| self.authenticate(key).is_ok_and(|agent| agent.no == known.no))
-    }
-
-    /// A fresh signature by `key` over name, tenant and time.
-    fn proves(&self, key: &PublicKey, request: &RegisterRequest) -> bool {
-        let (Some(proof), Some(at)) = (&request.proof, &request.proof_at) else { return false };
-        let tenant = request.tenant.as_deref().unwrap_or_default();
-        let Some(made) = UnixMillis::parse_rfc3339(at) else { return false };
-        let now = self.now();
-        if made.saturating_since(now).max(now.saturating_since(made)) > PROOF_AGE {
-            return false;
-        }
-        let Ok(signature) = base64::engine::general_purpose::STANDARD.decode(proof) else { return false };
-        key.verify(RegisterRequest::proof_text(&request.name, tenant, at).as_bytes(), &signature)
-    }
-
     fn admission(
         &self,
         checked: &Checked,
@@ -220,14 +176,9 @@ impl Agents {
         }
         let key =
             PublicKey::parse(&request.public_key, algorithm).map_err(|error| invalid("public_key", error))?;
-        if request.alias.as_ref().is_some_and(|alias| alias.chars().count() > ALIAS_CHARS) {
-            return Err(invalid("alias", format_args!("at most {ALIAS_CHARS} characters are allowed")));
-        }
+        check_alias(request.alias.as_deref())?;
         let address = self.address(request, &tenant)?;
-        let metadata = request.metadata.clone().map(|members| serde_json::Value::Object(members).to_string());
-        if metadata.as_ref().is_some_and(|text| text.len() > METADATA_BYTES) {
-            return Err(invalid("metadata", format_args!("at most {METADATA_BYTES} bytes are allowed")));
-        }
+        let metadata = checked_metadata(request.metadata.as_ref())?;
         Ok(Checked { address, tenant, key, metadata })
     }
 
@@ -269,39 +220,11 @@ impl Agents {
     }
 }
 
-/// Delivery settings after a change, member by member (REG-23); an empty text removes.
-pub(super) async fn merged(
-    rules: &Webhooks,
-    before: &Delivery,
-    wanted: DeliverySettings,
-) -> Result<Delivery, RegisterError> {
-    if wanted.webhook_secret.as_ref().is_some_and(|secret| secret.len() > SECRET_BYTES) {
-        return Err(invalid("delivery", format_args!("webhook_secret: at most {SECRET_BYTES} bytes")));
-    }
-    if let Some(url) = wanted.webhook_url.as_deref().filter(|url| !url.is_empty()) {
-        rules.admit(url).await.map_err(|fault| invalid("delivery", fault))?;
-    }
-    let changed = |new: Option<String>, old: &Option<String>| match new {
-        None => old.clone(),
-        Some(text) => Some(text).filter(|text| !text.is_empty()),
-    };
-    Ok(Delivery {
-        webhook_url: changed(wanted.webhook_url, &before.webhook_url),
-        webhook_secret: changed(wanted.webhook_secret, &before.webhook_secret),
-        prefer_websocket: wanted.prefer_websocket.unwrap_or(before.prefer_websocket),
-    })
-}
-
 pub(super) fn invalid(field: &'static str, why: impl std::fmt::Display) -> RegisterError {
     BadBody::Invalid { field, why: why.to_string() }.into()
 }
 
 /// `api_key::hash` knows what `api_key::mint` makes.
-fn impossible_key() -> RegisterError {
-    amesh_store::StoreError::Failed { reason: "an API key could not be made".to_owned() }.into()
+pub(super) fn impossible_key() -> RegisterError {
+    StoreError::Failed { reason: "an API key could not be made".to_owned() }.into()
 }
-
-const PROOF_AGE: Duration = Duration::from_secs(300);
-const ALIAS_CHARS: usize = 256;
-const METADATA_BYTES: usize = 16 * 1024;
-const SECRET_BYTES: usize = 1024;

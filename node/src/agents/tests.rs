@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::{Clock, ManualClock};
 use amesh_proto::address::{Address, Naming};
-use amesh_proto::api::agents::DeliverySettings;
+use amesh_proto::api::agents::{AgentPatch, DeliverySettings};
 use amesh_proto::api::register::{RegisterRequest, Scope};
 use amesh_proto::key::AgentKey;
 use amesh_proto::node_id::NodeId;
@@ -11,6 +11,8 @@ use amesh_proto::roster::RosterEntry;
 use amesh_store::{AgentNo, AgentRecord, Delivery};
 use base64::Engine;
 use directory::Member;
+
+mod changes;
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
@@ -87,9 +89,13 @@ impl Office {
 }
 
 fn load(store: &Store, clock: &Arc<ManualClock>) -> Agents {
+    load_as(Config::default(), store, clock)
+}
+
+fn load_as(config: Config, store: &Store, clock: &Arc<ManualClock>) -> Agents {
     let naming = Naming::new("default", "aimaestro.local", "host1").unwrap();
     let directory = Directory::new(naming, NodeId::from_bytes([1; 32]));
-    Agents::load(Config::default(), store.clone(), clock.clone() as Arc<dyn Clock>, directory).unwrap()
+    Agents::load(config, store.clone(), clock.clone() as Arc<dyn Clock>, directory).unwrap()
 }
 
 fn request(name: &str, seed: u8) -> RegisterRequest {
@@ -218,22 +224,27 @@ async fn the_old_api_key_or_a_fresh_signature_gets_a_new_api_key_and_ends_the_ol
 }
 
 fn proven(name: &str, seed: u8, at: UnixMillis) -> RegisterRequest {
+    proven_to("aimaestro.local", name, seed, at)
+}
+
+fn proven_to(provider: &str, name: &str, seed: u8, at: UnixMillis) -> RegisterRequest {
     let at = at.to_rfc3339();
-    let signature =
-        AgentKey::from_seed(&[seed; 32]).sign(RegisterRequest::proof_text(name, "default", &at).as_bytes());
+    let said = RegisterRequest::proof_text(name, "default", provider, &at);
+    let signature = AgentKey::from_seed(&[seed; 32]).sign(said.as_bytes());
     let proof = Some(base64::engine::general_purpose::STANDARD.encode(signature));
     RegisterRequest { proof, proof_at: Some(at), ..request(name, seed) }
 }
 
 #[tokio::test]
-async fn a_proof_that_is_old_of_another_name_or_of_another_key_proves_nothing() {
+async fn a_proof_that_is_old_of_another_name_or_key_or_for_another_provider_proves_nothing() {
     let office = Office::new();
     office.register(request("bob", 2)).await.unwrap();
     let old = proven("bob", 2, NOW.minus(Duration::from_secs(600)));
     let ahead = proven("bob", 2, NOW.plus(Duration::from_secs(600)));
     let other_name = RegisterRequest { proof: proven("eve", 2, NOW).proof, ..proven("bob", 2, NOW) };
     let other_key = RegisterRequest { proof: proven("bob", 3, NOW).proof, ..proven("bob", 2, NOW) };
-    for request in [old, ahead, other_name, other_key] {
+    let elsewhere = proven_to("provider.example", "bob", 2, NOW);
+    for request in [old, ahead, other_name, other_key, elsewhere] {
         assert_eq!(office.register(request).await.unwrap_err().code(), "name_taken");
     }
 }

@@ -206,6 +206,7 @@ pub(super) async fn register(ctx: &Context, args: &RegisterArgs) -> anyhow::Resu
     let old_key = known.as_ref().map(|known| known.api_key.as_str());
     let application = Application {
         url: api_url(&place, args.api_url.as_deref(), here.as_ref())?,
+        provider: Some(provider).filter(|domain| !domain.contains("://")),
         node_id: here.as_ref().map_or("", |node| &node.node_id),
         name: args.name.as_deref(),
         tenant: if user_key.is_some() { None } else { Some(tenant) },

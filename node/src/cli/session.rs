@@ -25,6 +25,9 @@ pub(super) struct Session {
 pub(super) struct Application<'a> {
     /// The API.
     pub(super) url: String,
+    /// The provider's domain, where it is known before it answers. Without it there is no proof: it would be good at
+    /// any provider.
+    pub(super) provider: Option<&'a str>,
     /// The node's id, where it is the running node.
     pub(super) node_id: &'a str,
     /// Another name than the identity's.
@@ -103,6 +106,7 @@ pub(super) async fn register_here(
     })?;
     let application = Application {
         url,
+        provider: Some(&node.provider),
         node_id: &node.node_id,
         tenant: Some(&identity.tenant),
         bearer: old_key,
@@ -120,15 +124,18 @@ pub(super) async fn register(
     let key = identity.key()?;
     let name = application.name.unwrap_or(&identity.name);
     let at = ctx.now().to_rfc3339();
-    let text = RegisterRequest::proof_text(name, application.tenant.unwrap_or_default(), &at);
+    let proof = application.provider.map(|provider| {
+        let said = RegisterRequest::proof_text(name, application.tenant.unwrap_or_default(), provider, &at);
+        STANDARD.encode(key.sign(said.as_bytes()))
+    });
     let request = RegisterRequest {
         name: name.to_owned(),
         tenant: application.tenant.map(str::to_owned),
         public_key: key.public().to_pem(),
         key_algorithm: key.public().algorithm().as_str().to_owned(),
         invite_code: application.token.map(str::to_owned),
-        proof: Some(STANDARD.encode(key.sign(text.as_bytes()))),
-        proof_at: Some(at),
+        proof_at: proof.is_some().then_some(at),
+        proof,
         ..RegisterRequest::default()
     };
     let answer = match Api::new(&application.url, application.bearer)?.register(&request).await {

@@ -257,7 +257,7 @@ impl From<RotateError> for Problem {
         match error {
             RotateError::Body(bad) => bad.into(),
             RotateError::Proof => Self::new(code::INVALID_SIGNATURE, error.to_string()).field("proof"),
-            RotateError::Replaced => Self::new(code::FORBIDDEN, error.to_string()),
+            RotateError::Replaced | RotateError::Full => Self::new(code::FORBIDDEN, error.to_string()),
             RotateError::Store(cause) => cause.into(),
         }
     }

@@ -42,8 +42,14 @@ fn find(table: &str, remote: SocketAddr, local: SocketAddr) -> Option<u32> {
         let mut columns = line.split_whitespace().skip(1);
         let here = columns.next()?.eq_ignore_ascii_case(&theirs);
         let there = columns.next()?.eq_ignore_ascii_case(&ours);
-        // Left after both addresses: state, queues, timer, retransmits, uid.
-        (here && there).then(|| columns.nth(4)?.parse().ok()).flatten()
+        if !here || !there {
+            return None;
+        }
+        // Left after both addresses: state, queues, timer, retransmits, uid, timeout, inode.
+        let uid = columns.nth(4)?.parse().ok()?;
+        // A socket that its program has closed is nobody's, and the kernel shows it as root's.
+        let inode: u64 = columns.nth(1)?.parse().ok()?;
+        (inode != 0).then_some(uid)
     })
 }
 
@@ -81,6 +87,13 @@ mod tests {
         let (remote, local) = ("127.0.0.1:50000".parse().unwrap(), "127.0.0.1:23000".parse().unwrap());
         assert_eq!(find(table, remote, local), Some(4242));
         assert_eq!(find(table, local, remote), None);
+    }
+
+    #[test]
+    fn a_socket_that_its_program_has_closed_is_not_roots() {
+        let table = "   1: 0100007F:C350 0100007F:59D8 06 00000000:00000000 03:00001770 00000000     0        0 0 3\n";
+        let (remote, local) = ("127.0.0.1:50000".parse().unwrap(), "127.0.0.1:23000".parse().unwrap());
+        assert_eq!(find(table, remote, local), None);
     }
 
     #[test]

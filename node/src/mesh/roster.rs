@@ -4,7 +4,7 @@
 use amesh_proto::address::Address;
 use amesh_proto::member::MeshId;
 use amesh_proto::node_id::NodeId;
-use amesh_proto::roster::{ENTRY_LIMIT, RosterEntry, RosterHead};
+use amesh_proto::roster::{BYTE_LIMIT, ENTRY_LIMIT, RosterEntry, RosterHead};
 use amesh_proto::wire::{RosterPart, RosterPull, RosterVersion};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -141,7 +141,7 @@ impl Pulling {
 
     fn take_in(&mut self, part: RosterPart) -> Result<Option<Option<RosterHead>>, RosterFault> {
         self.next_part += 1;
-        self.bytes += part.entries.iter().map(weight).sum::<usize>();
+        self.bytes += part.entries.iter().map(RosterEntry::weight).sum::<usize>();
         self.entries.extend(part.entries);
         if self.entries.len() > ENTRY_LIMIT || self.bytes > BYTE_LIMIT {
             return Err(RosterFault::TooLarge);
@@ -171,7 +171,7 @@ pub(crate) fn answer(pull: RosterPull, held: Option<Verified>) -> Vec<RosterPart
     let mut parts = Vec::new();
     let (mut some, mut bytes) = (Vec::new(), 0);
     for entry in entries.into_iter().filter(|entry| entry.changed > since) {
-        let weight = weight(&entry);
+        let weight = entry.weight();
         if some.len() >= RosterPart::ENTRY_LIMIT
             || bytes + weight > RosterPart::BYTE_LIMIT && !some.is_empty()
         {
@@ -185,16 +185,6 @@ pub(crate) fn answer(pull: RosterPull, held: Option<Verified>) -> Vec<RosterPart
     parts
 }
 
-/// A little more than the bytes that an entry takes in a frame.
-fn weight(entry: &RosterEntry) -> usize {
-    let retired: usize = entry.previous_keys.iter().map(|key| key.public_key.len() + 16).sum();
-    let home = entry.home.as_ref().map_or(0, |home| home.signature.len() + 16);
-    let alias = entry.alias.as_ref().map_or(0, String::len);
-    entry.address.as_str().len() + entry.public_key.len() + alias + retired + home + 64
-}
-
-/// Bytes that one roster may have in memory.
-const BYTE_LIMIT: usize = 64 << 20;
 /// A pull without an answer for so long may be sent again.
 const PULL_PATIENCE: Duration = Duration::from_secs(10);
 

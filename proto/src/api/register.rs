@@ -92,10 +92,11 @@ impl RegisterRequest {
         })
     }
 
-    /// What a proof of key possession signs: `amesh-register|{name}|{tenant}|{time}`.
+    /// What a proof of key possession signs: `amesh-register|{name}|{tenant}|{provider}|{time}`. The provider's
+    /// domain is in it so that one provider cannot show another what it was shown.
     #[must_use]
-    pub fn proof_text(name: &str, tenant: &str, at: &str) -> String {
-        format!("amesh-register|{name}|{tenant}|{at}")
+    pub fn proof_text(name: &str, tenant: &str, provider: &str, at: &str) -> String {
+        format!("amesh-register|{name}|{tenant}|{provider}|{at}")
     }
 }
 

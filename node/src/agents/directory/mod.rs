@@ -255,6 +255,16 @@ impl Directory {
         self.write().put_own(entry);
     }
 
+    /// Takes this node's own roster as a whole.
+    pub(super) fn set_own(&self, entries: Vec<RosterEntry>) {
+        self.write().set_own(entries);
+    }
+
+    /// How many names this node's own roster holds, those of agents that left included, and how many bytes.
+    pub(super) fn own_size(&self) -> (usize, usize) {
+        self.read().own_size()
+    }
+
     pub(crate) fn put_local(&self, agent: Arc<Agent>) {
         self.write().put_local(agent);
     }

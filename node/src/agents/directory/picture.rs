@@ -18,6 +18,8 @@ pub(super) struct Picture {
     local: HashMap<Address, Arc<Agent>>,
     /// What this node's own roster says of the agents here and of those that left, by address.
     own: HashMap<Address, Known>,
+    /// What those weigh.
+    own_bytes: usize,
     peers: HashMap<NodeId, Peer>,
     /// Which peers list a living agent of that address.
     claims: HashMap<Address, Vec<NodeId>>,
@@ -37,6 +39,7 @@ impl Picture {
             me,
             local: HashMap::new(),
             own: HashMap::new(),
+            own_bytes: 0,
             peers: HashMap::new(),
             claims: HashMap::new(),
             scoped: HashMap::new(),
@@ -168,7 +171,19 @@ impl Picture {
     }
 
     pub(super) fn put_own(&mut self, entry: RosterEntry) {
-        self.own.insert(entry.address.clone(), Known::new(entry));
+        self.own_bytes += entry.weight();
+        let before = self.own.insert(entry.address.clone(), Known::new(entry));
+        self.own_bytes -= before.map_or(0, |known| known.entry.weight());
+    }
+
+    pub(super) fn set_own(&mut self, entries: Vec<RosterEntry>) {
+        self.own.clear();
+        self.own_bytes = 0;
+        entries.into_iter().for_each(|entry| self.put_own(entry));
+    }
+
+    pub(super) fn own_size(&self) -> (usize, usize) {
+        (self.own.len(), self.own_bytes)
     }
 
     pub(super) fn local(&self, address: &Address) -> Option<&Arc<Agent>> {

@@ -10,14 +10,15 @@ mod reach;
 
 pub use allowed::AllowedTarget;
 
+use crate::tasks::Tasks;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use url::{Host, Url};
 
 /// Why a webhook's address is not taken.
@@ -207,18 +208,39 @@ pub fn is_plain(url: &Url) -> bool {
     url.scheme() != "https"
 }
 
-/// The machine's own way of looking names up.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct SystemNames;
+/// The machine's own way of looking names up. It blocks a thread until it has an answer, however long ago the asker went,
+/// and agents choose the names: hence few at a time.
+#[derive(Debug, Clone)]
+pub struct SystemNames {
+    tasks: Tasks,
+    places: Arc<Semaphore>,
+}
+
+impl Default for SystemNames {
+    fn default() -> Self {
+        // Not among the groups that a stop waits for: nothing depends on an answer.
+        Self { tasks: Tasks::new("names"), places: Arc::new(Semaphore::new(LOOK_UPS)) }
+    }
+}
 
 impl Names for SystemNames {
     fn look_up<'a>(&'a self, host: &'a str, port: u16) -> LookingUp<'a> {
-        Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+        Box::pin(async move {
+            let place = self.places.clone().acquire_owned().await.map_err(io::Error::other)?;
+            let host = host.to_owned();
+            let asking = self.tasks.spawn_blocking(move || {
+                let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+                drop(place);
+                found
+            });
+            asking.await.map_err(io::Error::other)?
+        })
     }
 }
 
 const URL_BYTES: usize = 2048;
 const LOOK_UP: Duration = Duration::from_secs(3);
+const LOOK_UPS: usize = 16;
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -340,7 +362,7 @@ pub(crate) mod tests {
 
     #[test]
     fn an_owner_can_switch_webhooks_off() {
-        let off = Webhooks::new(false, Vec::new(), Arc::new(SystemNames));
+        let off = Webhooks::new(false, Vec::new(), Arc::new(SystemNames::default()));
         assert_eq!(off.read("https://example.org/hook"), Err(WebhookFault::Off));
     }
 }

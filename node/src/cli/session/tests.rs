@@ -198,7 +198,8 @@ async fn an_agent_that_the_node_forgot_registers_again_and_proves_its_key() {
     let asked = desk.node.asked();
     let asked = asked.iter().rfind(|asked| asked.what == "POST /v1/register").unwrap();
     let request = RegisterRequest::parse(asked.body.as_bytes()).unwrap();
-    let text = RegisterRequest::proof_text("bob", "acme", request.proof_at.as_deref().unwrap());
+    let text =
+        RegisterRequest::proof_text("bob", "acme", "aimaestro.local", request.proof_at.as_deref().unwrap());
     let proof = STANDARD.decode(request.proof.unwrap()).unwrap();
     assert!(PublicKey::parse_any(&request.public_key).unwrap().verify(text.as_bytes(), &proof));
     assert!(!asked.body.contains("PRIVATE"), "the private key stays here");

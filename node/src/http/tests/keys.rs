@@ -54,7 +54,7 @@ async fn revoking_ends_every_api_key_at_once_and_a_new_one_wants_proof() {
     let refused = rig.ask(Method::POST, "/v1/register", None, Some(body.clone())).await;
     assert_eq!((refused.status, &refused.body["details"]["proof_needed"]), (409, &json!(true)));
     let at = rig.state.now().to_rfc3339();
-    let text = RegisterRequest::proof_text("anna", "default", &at);
+    let text = RegisterRequest::proof_text("anna", "default", "aimaestro.local", &at);
     body["proof"] = json!(STANDARD.encode(anna.key.sign(text.as_bytes())));
     body["proof_at"] = json!(at);
     let again = rig.ask(Method::POST, "/v1/register", None, Some(body)).await;

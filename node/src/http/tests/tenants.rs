@@ -5,6 +5,7 @@ use super::*;
 use crate::agents;
 use crate::agents::tenants::Mode;
 use crate::http::control;
+use amesh_proto::api::register::RegisterRequest;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
@@ -86,8 +87,6 @@ async fn a_user_key_says_whose_agent_it_is_in_which_tenant_and_how_many_there_ma
     assert_eq!(rig.enter(body("bert", Some("acme")), Some(key)).await.status, 201);
     let full = rig.enter(body("carl", None), Some(key)).await;
     assert_eq!((full.status, full.body["error"].as_str()), (403, Some("forbidden")));
-    let again = rig.enter(body("anna", None), Some(key)).await;
-    assert_eq!(again.status, 201, "who owns an agent gets it a new API key, and the agent is told");
     for path in ["/v1/agents/me", "/v1/messages/pending", "/v1/agents/owned"] {
         assert_eq!(rig.ask(Method::GET, path, Some(key), None).await.status, 401, "{path}");
     }
@@ -95,6 +94,24 @@ async fn a_user_key_says_whose_agent_it_is_in_which_tenant_and_how_many_there_ma
     let (code, _) =
         ask(&rig, Method::POST, "/owners/set", Some(json!({"owner_id": id, "active": false}))).await;
     assert_eq!((code, rig.enter(body("anna", None), Some(key)).await.status), (200, 401));
+}
+
+#[tokio::test]
+async fn a_user_key_that_all_agents_of_an_owner_share_makes_none_of_them_another() {
+    let rig = rig(Mode::Open);
+    let added = rig.owner(5).await;
+    let key = added["user_key"].as_str();
+    let first = rig.enter(body("anna", None), key).await;
+    assert_eq!(first.status, 201, "{}", first.body);
+    let again = rig.enter(body("anna", None), key).await;
+    assert_eq!((again.status, &again.body["details"]["proof_needed"]), (409, &json!(true)));
+    let mut proven = body("anna", None);
+    let at = rig.state.now().to_rfc3339();
+    let said = RegisterRequest::proof_text("anna", "", "aimaestro.local", &at);
+    proven["proof"] = json!(STANDARD.encode(Rig::key_of("anna").sign(said.as_bytes())));
+    proven["proof_at"] = json!(at);
+    let again = rig.enter(proven, key).await;
+    assert_eq!((again.status, &again.body["owner_id"]), (201, &added["owner_id"]), "{}", again.body);
 }
 
 #[tokio::test]

@@ -54,7 +54,11 @@ async fn enter(state: &state::State, caller: &Source, body: &[u8]) -> Result<Reg
         let registered = agents.register(request, by).await?;
         if registered.unproven {
             let notice = Notice::Reregistered { by: format!("a program on this machine ({remote})") };
-            hallway.notify(&registered.agent, &notice).await?;
+            // The new key is in force, and this answer is the only place where it is told: a mailbox without room must
+            // not swallow it.
+            if let Err(error) = hallway.notify(&registered.agent, &notice).await {
+                tracing::warn!(agent = %registered.agent.address, %error, "the agent was not told of its new API key");
+            }
         }
         Ok::<_, Problem>(registered)
     };

@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn attempts_are_at_once_after_half_a_minute_and_after_two_more_and_no_others() {
-        let rules = Webhooks::new(true, Vec::new(), Arc::new(SystemNames));
+        let rules = Webhooks::new(true, Vec::new(), Arc::new(SystemNames::default()));
         let posts = Posts::new(&Config::default(), 1, rules);
         let now = UnixMillis(1_000_000);
         let waiting = |attempts, s| Posting::Waiting { attempts, next_at: now.plus(Duration::from_secs(s)) };

@@ -10,10 +10,10 @@ use crate::files::{self, FilePart};
 use crate::group::Group;
 use crate::mail::{AttachmentFault, Holder, Seq};
 use crate::trees::Tree;
+use crate::walk;
 use amesh_proto::attachment::{Attachment, AttachmentId, FileDigest};
 use amesh_proto::time::UnixMillis;
 use serde::{Deserialize, Serialize};
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// How far an upload is.
@@ -96,11 +96,13 @@ pub enum UploadOutcome {
     DiskFull,
 }
 
-/// Begins an upload, if there is room.
+/// Begins an upload, if there is room. One of the same id and holder, whose file never came or was lost, is given up for
+/// it: a pull begins again after every cut.
 pub(crate) fn request(group: &mut Group<'_>, upload: &Upload) -> Result<UploadOutcome, StoreError> {
     if !group.room {
         return Ok(UploadOutcome::DiskFull);
     }
+    forget(group, upload_key(&upload.id, &upload.holder))?;
     let tally = group.tally();
     let (count, bytes) = tally.uploads_of(&upload.holder);
     let per_agent = u64::from(group.config.attachments_per_agent_mib) << 20;
@@ -235,6 +237,12 @@ pub(crate) fn expire_upload(group: &mut Group<'_>, key: Vec<u8>, now: UnixMillis
         due(group, &upload);
         return Ok(());
     }
+    forget(group, key)
+}
+
+fn forget(group: &mut Group<'_>, key: Vec<u8>) -> Result<(), StoreError> {
+    let Some(bytes) = group.txn.get(Tree::Uploads, &key)? else { return Ok(()) };
+    let upload: Upload = codec::decode(&bytes)?;
     group.txn.remove(Tree::Uploads, key);
     if matches!(upload.stage, Stage::Stored | Stage::Confirmed) {
         unname_file(group, &upload.digest)?;
@@ -281,31 +289,14 @@ pub(crate) fn shares_with(
 
 /// Calls for every upload; at open.
 pub(crate) fn each_upload(read: &dyn Read, visit: &mut dyn FnMut(&Upload)) -> Result<(), StoreError> {
-    let mut damage = None;
-    read.scan(Tree::Uploads, &Range::ALL, &mut |_, value| match codec::decode(value) {
-        Ok(upload) => {
-            visit(&upload);
-            ControlFlow::Continue(())
-        }
-        Err(error) => {
-            damage = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    damage.map_or(Ok(()), Err)
+    walk::each(read, Tree::Uploads, &Range::ALL, |_, value| {
+        visit(&codec::decode(value)?);
+        Ok(())
+    })
 }
 
 fn all_under<T: Value>(read: &dyn Read, tree: Tree, prefix: &[u8]) -> Result<Vec<T>, StoreError> {
-    let mut found = Vec::new();
-    let mut damage = None;
-    read.scan(tree, &Range::prefix(prefix), &mut |_, value| {
-        match codec::decode(value) {
-            Ok(one) => found.push(one),
-            Err(error) => damage = Some(error),
-        }
-        if damage.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    damage.map_or(Ok(found), Err)
+    walk::all(read, tree, &Range::prefix(prefix), |_, value| codec::decode(value))
 }
 
 fn name_file(group: &mut Group<'_>, digest: &FileDigest, size: u64) -> Result<(), StoreError> {

@@ -1,16 +1,18 @@
 //! The store as one checksummed file: every pair of every tree as of one moment, and the bodies they name. Written by
-//! the writer between two groups, read by `maintain`.
+//! the writer between two groups, read by `maintain`. The attached files are beside it (`backup_files`).
 
+use crate::backup_files::Held;
 use crate::blob;
 use crate::engine::prepare::sync_dir;
 use crate::engine::{EngineError, Range, Read};
 use crate::error::StoreError;
 use crate::trees::Tree;
 use sha2::{Digest, Sha256};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read as _, Write};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 /// What a backup holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,6 +23,10 @@ pub struct BackupReport {
     pub bodies: u64,
     /// Bytes of the file.
     pub bytes: u64,
+    /// Attached files beside it.
+    pub files: u64,
+    /// Attached files that records name and that were not there.
+    pub missing_files: u64,
 }
 
 /// One piece of a backup.
@@ -30,11 +36,26 @@ pub(crate) enum Record {
     Body { digest: blob::Digest, bytes: Vec<u8> },
 }
 
-/// Writes the backup beside its name, syncs it, and only then gives it its name.
-pub(crate) fn write(read: &dyn Read, bodies: Option<&Path>, path: &Path) -> Result<BackupReport, StoreError> {
-    let unfinished = path.with_extension("unfinished");
-    let mut out = Out::create(&unfinished)?;
-    let mut report = BackupReport::default();
+/// A backup that lacks nothing but its files and its name.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    path: PathBuf,
+    report: BackupReport,
+    held: Option<Held>,
+    named: bool,
+}
+
+/// Writes the records beside the backup's name, synced, and takes hold of the files that they name.
+pub(crate) fn begin(
+    read: &dyn Read,
+    (bodies, attachments): (Option<&Path>, Option<&Path>),
+    path: &Path,
+) -> Result<Unfinished, StoreError> {
+    let held = attachments.map_or(Ok(None), |dir| Held::of(read, dir))?;
+    let mut unfinished =
+        Unfinished { path: path.to_owned(), report: BackupReport::default(), held, named: false };
+    let mut out = Out::create(&unfinished.unnamed())?;
+    let report = &mut unfinished.report;
     for tree in Tree::ALL {
         report.pairs += write_tree(read, tree, &mut out)?;
     }
@@ -42,10 +63,36 @@ pub(crate) fn write(read: &dyn Read, bodies: Option<&Path>, path: &Path) -> Resu
         out.body(&digest, &blob::read(bodies, &digest)?)?;
         report.bodies += 1;
     }
-    report.bytes = out.finish(&report)?;
-    std::fs::rename(&unfinished, path)?;
-    sync_dir(path.parent().unwrap_or_else(|| Path::new(".")))?;
-    Ok(report)
+    report.bytes = out.finish(report)?;
+    Ok(unfinished)
+}
+
+impl Unfinished {
+    /// Brings the files and only then gives the backup its name: one that has it is whole.
+    pub(crate) fn finish(mut self) -> Result<BackupReport, StoreError> {
+        if let Some(held) = &self.held {
+            held.bring_to(&self.path)?;
+            (self.report.files, self.report.missing_files) = (held.count, held.missing);
+        }
+        let directory = self.path.parent().unwrap_or_else(|| Path::new("."));
+        sync_dir(directory)?;
+        std::fs::rename(self.unnamed(), &self.path)?;
+        self.named = true;
+        sync_dir(directory)?;
+        Ok(self.report)
+    }
+
+    fn unnamed(&self) -> PathBuf {
+        self.path.with_extension("unfinished")
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.named {
+            std::fs::remove_file(self.unnamed()).unwrap_or_default();
+        }
+    }
 }
 
 fn write_tree(read: &dyn Read, tree: Tree, out: &mut Out) -> Result<u64, StoreError> {
@@ -81,7 +128,7 @@ struct Out {
 
 impl Out {
     fn create(path: &Path) -> io::Result<Self> {
-        let file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+        let file = BufWriter::with_capacity(1 << 20, private_file(path)?);
         let mut out = Self { file, hash: Sha256::new(), bytes: 0 };
         out.put(MAGIC)?;
         Ok(out)
@@ -210,6 +257,11 @@ impl Reader {
         self.seen.bytes += bytes.len() as u64;
         Ok(())
     }
+}
+
+/// A new file that nobody else may read: a backup may be anywhere.
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 fn length(bytes: &[u8]) -> io::Result<[u8; 4]> {

@@ -1,7 +1,7 @@
 //! The one writer: gathers changes, applies them to one transaction, commits, syncs, and only then answers (DESIGN §5).
 //! Started by `store`; runs on its own thread because it blocks on the disk.
 
-use crate::backup::{self, BackupReport};
+use crate::backup::{self, BackupReport, Unfinished};
 use crate::blob::Blobs;
 use crate::change::{Answer, Change, Reply, send};
 use crate::config::{GROUP_BYTES, GROUP_CHANGES};
@@ -163,8 +163,9 @@ impl Writer {
         match job {
             Job::Change(change) => self.commit(vec![change]),
             Job::Backup(path, reply) => {
-                let report = shared.read(|read| backup::write(read, shared.bodies(), &path));
-                send(reply, report);
+                let places = (shared.bodies(), shared.attachments.as_deref());
+                let begun = shared.read(|read| backup::begin(read, places, &path));
+                finish_beside(begun, reply);
             }
             Job::Sweep(reply) => {
                 let swept = shared.read(|read| Ok(self.blobs.sweep(read)? + self.files.sweep(read)?));
@@ -254,6 +255,19 @@ impl Writer {
             }
         }
         false
+    }
+}
+
+/// Files may have to be copied to another disk: the writer does not wait for that.
+fn finish_beside(begun: Result<Unfinished, StoreError>, reply: Reply<BackupReport>) {
+    let unfinished = match begun {
+        Ok(unfinished) => unfinished,
+        Err(error) => return send(reply, Err(error)),
+    };
+    let thread = std::thread::Builder::new().name("amesh-store-backup".into());
+    // Without a thread the reply is dropped, and says so.
+    if let Err(error) = thread.spawn(move || send(reply, unfinished.finish())) {
+        tracing::error!(%error, "a backup could not be finished");
     }
 }
 

@@ -9,13 +9,13 @@ use crate::error::StoreError;
 use crate::space::SpaceProbe;
 use crate::trees::Tree;
 use crate::txn::Txn;
+use crate::walk;
 use amesh_proto::attachment::FileDigest;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -128,18 +128,19 @@ pub(crate) fn release(txn: &mut Txn<'_>, digest: &FileDigest) -> Result<Option<u
 
 /// Calls for every file.
 pub(crate) fn each(read: &dyn Read, visit: &mut dyn FnMut(FileDigest, FileUses)) -> Result<(), StoreError> {
-    let mut damage = None;
-    read.scan(Tree::Files, &Range::ALL, &mut |key, value| match (key.try_into(), codec::decode(value)) {
-        (Ok(digest), Ok(uses)) => {
-            visit(FileDigest(digest), uses);
-            ControlFlow::Continue(())
-        }
-        _ => {
-            damage = Some(codec::damaged(Tree::Files));
-            ControlFlow::Break(())
-        }
-    })?;
-    damage.map_or(Ok(()), Err)
+    walk::each(read, Tree::Files, &Range::ALL, |key, value| {
+        visit(digest_in(key)?, codec::decode(value)?);
+        Ok(())
+    })
+}
+
+/// The file that a pair of the tree is about, and its size.
+pub(crate) fn named_in(key: &[u8], value: &[u8]) -> Result<(FileDigest, u64), StoreError> {
+    Ok((digest_in(key)?, codec::decode::<FileUses>(value)?.size))
+}
+
+fn digest_in(key: &[u8]) -> Result<FileDigest, StoreError> {
+    key.try_into().map(FileDigest).map_err(|_| codec::damaged(Tree::Files))
 }
 
 /// Parts that no upload writes any more: none does when a store is opened.

@@ -10,6 +10,7 @@ mod agents;
 mod api_keys;
 mod attachments;
 mod backup;
+mod backup_files;
 mod blob;
 mod body;
 mod change;
@@ -73,7 +74,7 @@ pub use mail::{
     AgentNo, AttachmentFault, CommitOutcome, CommitReceipt, Destination, Holder, LaneKey, LaneStamp,
     MailboxEntry, MessageState, MessageStatus, NewMail, Origin, OutboxEntry, Place, Seq, Settlement, Target,
 };
-pub use maintain::{MaintainError, Restored, backup_name, reset, restore, rotate_backups};
+pub use maintain::{MaintainError, Restored, backup_name, finish_restore, reset, restore, rotate_backups};
 pub use own_roster::OwnRoster;
 pub use owners::{Admission, InviteCode, NotAdmitted, OwnerId, OwnerRecord};
 pub use peers::PeerRecord;

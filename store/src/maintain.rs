@@ -2,15 +2,18 @@
 //! node's daily round.
 
 use crate::backup::{BackupReport, Reader, Record};
+use crate::backup_files;
 use crate::blob;
 use crate::engine::Writes;
 use crate::engine::prepare::{FILE, beside, sync_dir, sync_parent};
 use crate::engine::sled::SledState;
 use crate::error::StoreError;
+use crate::files;
 use crate::load;
 use crate::meta::{Birth, Counters, RESTORE_JUMP};
 use crate::trees::Tree;
 use crate::txn::Txn;
+use amesh_proto::attachment::FileDigest;
 use amesh_proto::time::UnixMillis;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -45,6 +48,10 @@ pub enum MaintainError {
 pub struct Restored {
     /// What the backup held.
     pub held: BackupReport,
+    /// Attached files that are there again.
+    pub files: u64,
+    /// Attached files that the records name and that neither the backup nor the store before it has whole.
+    pub missing_files: u64,
     /// Where the store that was there before is now.
     pub set_aside: Option<PathBuf>,
     /// The new generation.
@@ -62,21 +69,41 @@ pub fn restore(
     now: UnixMillis,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Restored, MaintainError> {
+    finish_restore(dir)?;
     refuse_if_in_use(dir)?;
-    let building = beside(dir, "restoring");
-    if building.exists() {
-        fs::remove_dir_all(&building)?;
+    let (building, whole) = (beside(dir, "restoring"), beside(dir, WHOLE));
+    for left in [&building, &whole] {
+        if left.exists() {
+            fs::remove_dir_all(left)?;
+        }
     }
-    let built = build(&building, backup, now, progress);
+    let built = build(&building, (dir, backup), now, progress);
     if built.is_err() {
         drop(fs::remove_dir_all(&building));
     }
-    let (held, generation) = built?;
-    keep_attachments(dir, &building)?;
-    let set_aside = if dir.exists() { Some(set_aside(dir, "before-restore", now)?) } else { None };
-    fs::rename(&building, dir)?;
+    let built = built?;
+    // From here on an interruption is made good by `finish_restore`.
+    fs::rename(&building, &whole)?;
     sync_parent(dir)?;
-    Ok(Restored { held, set_aside, generation })
+    let set_aside = if dir.exists() { Some(set_aside(dir, "before-restore", now)?) } else { None };
+    finish_restore(dir)?;
+    let Built { held, generation, files, missing_files } = built;
+    Ok(Restored { held, files, missing_files, set_aside, generation })
+}
+
+/// Puts a restored store in its place, where a restore was interrupted after it had set the old one aside: an empty one
+/// would begin there otherwise. Says whether there was one.
+///
+/// # Errors
+/// When the operating system refuses.
+pub fn finish_restore(dir: &Path) -> std::io::Result<bool> {
+    let whole = beside(dir, WHOLE);
+    if dir.exists() || !whole.exists() {
+        return Ok(false);
+    }
+    fs::rename(&whole, dir)?;
+    sync_parent(dir)?;
+    Ok(true)
 }
 
 /// Sets the store aside, so that the next start begins with an empty one. Gives where it is now.
@@ -84,6 +111,7 @@ pub fn restore(
 /// # Errors
 /// [`MaintainError`]; `dir` is then as it was.
 pub fn reset(dir: &Path, now: UnixMillis) -> Result<PathBuf, MaintainError> {
+    finish_restore(dir)?;
     if !dir.exists() {
         return Err(MaintainError::NoStore(dir.to_owned()));
     }
@@ -97,30 +125,49 @@ pub fn backup_name(now: UnixMillis) -> String {
     format!("amesh-{:012}.backup", now.as_secs())
 }
 
-/// Deletes all but the newest `keep` backups in a directory. Gives those that are left, the newest first.
+/// Deletes all but the newest `keep` backups in a directory, with their files and what older ones left unfinished. Gives
+/// those that are left, the newest first.
 ///
 /// # Errors
 /// When the operating system refuses.
 pub fn rotate_backups(dir: &Path, keep: usize) -> std::io::Result<Vec<PathBuf>> {
-    let is_backup = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("amesh-") && name.ends_with(".backup")
-    };
-    let mut backups: Vec<_> =
-        fs::read_dir(dir)?.flatten().map(|file| file.path()).filter(is_backup).collect();
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut ours: Vec<_> = fs::read_dir(dir)?.flatten().map(|file| file.path()).collect();
+    ours.retain(|path| name(path).strip_prefix("amesh-").is_some_and(|rest| rest.starts_with(is_digit)));
+    let mut backups: Vec<_> = ours.iter().filter(|path| name(path).ends_with(".backup")).cloned().collect();
     backups.sort_unstable_by(|a, b| b.cmp(a));
-    for old in backups.split_off(keep.min(backups.len())) {
+    let gone = backups.split_off(keep.min(backups.len()));
+    // The records first: a backup that has its name is whole.
+    for old in &gone {
         fs::remove_file(old)?;
+    }
+    if let Some(oldest) = backups.last().filter(|_| !gone.is_empty()) {
+        for left in ours.iter().filter(|path| *path < oldest && !gone.contains(path)) {
+            if left.is_dir() { fs::remove_dir_all(left)? } else { fs::remove_file(left)? }
+        }
     }
     Ok(backups)
 }
 
+fn is_digit(c: char) -> bool {
+    c.is_ascii_digit()
+}
+
+/// A store that was built from a backup.
+struct Built {
+    held: BackupReport,
+    generation: u64,
+    files: u64,
+    missing_files: u64,
+}
+
+/// Builds it in `dir`. Files that the backup lacks may still be in the store that is replaced.
 fn build(
     dir: &Path,
-    backup: &Path,
+    (replaced, backup): (&Path, &Path),
     now: UnixMillis,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<(BackupReport, u64), MaintainError> {
+) -> Result<Built, MaintainError> {
     let bad = |error: std::io::Error| MaintainError::BadBackup {
         file: backup.to_owned(),
         reason: match error.kind() {
@@ -135,9 +182,13 @@ fn build(
     fs::create_dir_all(&bodies)?;
     let mut batch = Writes::default();
     let mut waiting = 0;
+    let mut named = Vec::new();
     while let Some(record) = reader.next().map_err(bad)? {
         match record {
             Record::Pair { tree, key, value } => {
+                if tree == Tree::Files {
+                    named.push(files::named_in(&key, &value)?);
+                }
                 batch.of_mut(tree).insert(key, Some(value));
                 waiting += 1;
             }
@@ -157,21 +208,33 @@ fn build(
     let seq = Counters::read(&state)?.next_seq;
     sync_dir(&bodies)?;
     load::put_mark(dir, generation, seq)?;
-    progress(reader.total, reader.total);
-    Ok((reader.seen(), generation))
+    let sources = [replaced.join(load::ATTACHMENTS), backup_files::dir_of(backup)];
+    let files = bring_files(&named, &sources, dir, &mut |done, all| {
+        progress(reader.total + done, reader.total + all)
+    })?;
+    Ok(Built { held: reader.seen(), generation, files, missing_files: named.len() as u64 - files })
 }
 
-/// A backup holds what is known of attached files, not the files: those that are here stay.
-fn keep_attachments(from: &Path, to: &Path) -> std::io::Result<()> {
-    let (from, to) = (from.join(load::ATTACHMENTS), to.join(load::ATTACHMENTS));
+/// Gives how many are there again.
+fn bring_files(
+    named: &[(FileDigest, u64)],
+    sources: &[PathBuf],
+    store: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> std::io::Result<u64> {
+    let to = store.join(load::ATTACHMENTS);
     fs::create_dir_all(&to)?;
-    if from.is_dir() {
-        for file in fs::read_dir(from)? {
-            let file = file?;
-            fs::hard_link(file.path(), to.join(file.file_name()))?;
-        }
+    let all = named.iter().map(|(_, size)| size).sum();
+    let (mut done, mut found) = (0, 0);
+    progress(0, all);
+    for (digest, size) in named {
+        found += u64::from(backup_files::bring_back(digest, sources, &to)?);
+        done += size;
+        progress(done, all);
     }
-    sync_dir(&to)
+    sync_dir(&to)?;
+    sync_dir(store)?;
+    Ok(found)
 }
 
 /// Every number that peers or clients may know from the store that is replaced is passed (DESIGN §5).
@@ -221,6 +284,9 @@ fn set_aside(dir: &Path, why: &str, now: UnixMillis) -> Result<PathBuf, Maintain
     sync_parent(dir)?;
     Ok(aside)
 }
+
+/// A restored store that is whole and not yet in its place.
+const WHOLE: &str = "restored";
 
 /// Memory for sled's page cache meanwhile.
 const CACHE_BYTES: u64 = 16 << 20;

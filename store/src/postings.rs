@@ -9,9 +9,9 @@ use crate::handed;
 use crate::key::{first_number, with_number};
 use crate::mail::{AgentNo, Seq};
 use crate::trees::Tree;
+use crate::walk;
 use amesh_proto::time::UnixMillis;
 use serde::{Deserialize, Serialize};
-use std::ops::ControlFlow;
 
 /// How far the posting of one message came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,18 +84,10 @@ pub(crate) fn of(read: &dyn Read, agent: AgentNo, seq: Seq) -> Result<Option<Pos
 
 /// Calls once for every row, with the agent; for the counts at open.
 pub(crate) fn each(read: &dyn Read, visit: &mut dyn FnMut(AgentNo)) -> Result<(), StoreError> {
-    let mut damage = None;
-    read.scan(Tree::Postings, &Range::ALL, &mut |key, _| match first_number(Tree::Postings, key) {
-        Ok(agent) => {
-            visit(AgentNo(agent));
-            ControlFlow::Continue(())
-        }
-        Err(error) => {
-            damage = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    damage.map_or(Ok(()), Err)
+    walk::each(read, Tree::Postings, &Range::ALL, |key, _| {
+        visit(AgentNo(first_number(Tree::Postings, key)?));
+        Ok(())
+    })
 }
 
 fn key_of(agent: AgentNo, seq: Seq) -> Vec<u8> {

@@ -103,6 +103,48 @@ async fn files_reach_an_agent_beside_and_outlive_a_killed_node() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_come_back_with_a_backup_and_what_is_lost_is_said() -> Result<()> {
+    let (place, mut node) = (tempfile::tempdir()?, Node::on_loopback("ann")?);
+    node.start().await?;
+    for name in ["ann", "bob"] {
+        node.amesh(&["init", "--name", name]).await?;
+        node.amesh(&["--agent", name, "register"]).await?;
+    }
+    let bytes = bytes_of(4, 300_000);
+    let path = file_in(place.path(), "plan.bin", &bytes)?;
+    node.amesh(&["--agent", "ann", "send", "bob", "Plan", "see attached", "--attach", &path]).await?;
+    let backup = node.amesh(&["db", "backup"]).await?;
+    assert_eq!((&backup["files"], &backup["missing_files"]), (&1.into(), &0.into()), "{backup}");
+    node.stop().await?;
+
+    let store = node.data_dir().join("store");
+    std::fs::remove_dir_all(&store)?;
+    let restored = node.amesh(&["db", "restore", "--force"]).await?;
+    assert_eq!((&restored["files"], &restored["missing_files"]), (&1.into(), &0.into()), "{restored}");
+    node.start().await?;
+    let inbox = node.amesh(&["--agent", "bob", "inbox"]).await?;
+    let id = inbox["messages"][0]["id"].as_str().context("no mail")?.to_owned();
+    let paths = downloaded(&node, &["--agent", "bob"], &id, place.path()).await?;
+    assert!(std::fs::read(&paths[0])? == bytes);
+    node.stop().await?;
+
+    // A backup whose files were not kept with it.
+    std::fs::remove_dir_all(&store)?;
+    std::fs::remove_dir_all(format!("{}.files", backup["path"].as_str().context("no path")?))?;
+    let restored = node.amesh(&["db", "restore", "--force"]).await?;
+    assert_eq!((&restored["files"], &restored["missing_files"]), (&0.into(), &1.into()), "{restored}");
+    node.start().await?;
+    let read = node.amesh(&["--agent", "bob", "read", &id]).await?;
+    assert_eq!((&read["subject"], &read["verified"]), (&"Plan".into(), &true.into()), "{read}");
+    let refused = node.try_amesh(&["--agent", "bob", "download", &id]).await?;
+    let said = String::from_utf8_lossy(&[refused.stdout, refused.stderr].concat()).into_owned();
+    assert!(!refused.status.success() && said.contains("lost on this node"), "{said}");
+    let verified = node.amesh(&["db", "backup"]).await?;
+    assert_eq!(verified["missing_files"], 1, "{verified}");
+    node.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_are_on_the_recipients_host_before_the_message_is_shown() -> Result<()> {
     let (place, mut mesh) = (tempfile::tempdir()?, two_hosts().await?);
     let bytes = bytes_of(2, 3_000_000);

@@ -43,9 +43,9 @@ fn a_lab_story_ends_with_its_process_group_and_says_so() -> Result<()> {
     // Ends with the last process that can still say something.
     std::thread::spawn(move || {
         let mut first = String::new();
-        said.read_line(&mut first).and_then(|_| Ok(tell.send(first))).ok();
+        said.read_line(&mut first).map(|_| tell.send(first)).ok();
         let mut rest = String::new();
-        said.read_to_string(&mut rest).and_then(|_| Ok(tell.send(rest))).ok();
+        said.read_to_string(&mut rest).map(|_| tell.send(rest)).ok();
     });
     let first = told.recv_timeout(patience() * 2).context("no run was measured")?;
     if first.is_empty() {

@@ -7,7 +7,7 @@ use super::output::Trouble;
 use crate::client::control::Control;
 use crate::client::disk;
 use amesh_proto::api::control::{BackupDone, VerifyReport};
-use amesh_store::{Config as StoreConfig, MaintainError, OpenError, Store, StoreError};
+use amesh_store::{BackupReport, Config as StoreConfig, MaintainError, OpenError, Store, StoreError};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::IsTerminal as _;
@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 struct Restored {
     restored_from: PathBuf,
     records: u64,
+    files: u64,
+    missing_files: u64,
     set_aside: Option<PathBuf>,
 }
 
@@ -60,9 +62,16 @@ async fn backup(ctx: &Context, dest: Option<&Path>) -> anyhow::Result<()> {
         let store = open(ctx, &data_dir)?;
         let written = store.backup(&path).await.map_err(|error| store_trouble(ctx, &error));
         store.close().await.map_err(|error| store_trouble(ctx, &error))?;
-        BackupDone { path: path.display().to_string(), bytes: written?.bytes }
+        let BackupReport { bytes, files, missing_files, .. } = written?;
+        BackupDone { path: path.display().to_string(), bytes, files, missing_files }
     };
-    ctx.out.show(&done, || format!("{} ({} bytes)", done.path, done.bytes))
+    ctx.out.show(&done, || {
+        let beside = match done.files {
+            0 => String::new(),
+            count => format!("\n{0}.files ({count} attached files)", done.path),
+        };
+        format!("{} ({} bytes){beside}{}", done.path, done.bytes, lost(done.missing_files))
+    })
 }
 
 async fn verify(ctx: &Context) -> anyhow::Result<()> {
@@ -118,14 +127,33 @@ fn restore(ctx: &Context, from: Option<&Path>, force: bool) -> anyhow::Result<()
     });
     bar.finish_and_clear();
     let restored = restored.map_err(|error| maintain_trouble(ctx, &error))?;
-    let restored =
-        Restored { restored_from: backup, records: restored.held.pairs, set_aside: restored.set_aside };
+    let restored = Restored {
+        restored_from: backup,
+        records: restored.held.pairs,
+        files: restored.files,
+        missing_files: restored.missing_files,
+        set_aside: restored.set_aside,
+    };
     ctx.out.show(&restored, || {
         let aside = restored.set_aside.as_ref();
         let aside =
             aside.map(|dir| format!("\nthe store before it is in {}", dir.display())).unwrap_or_default();
-        format!("{} records restored from {}{aside}", restored.records, restored.restored_from.display())
+        let Restored { records, files, missing_files, restored_from, .. } = &restored;
+        let from = restored_from.display();
+        format!(
+            "{records} records and {files} attached files restored from {from}{}{aside}",
+            lost(*missing_files)
+        )
     })
+}
+
+fn lost(files: u64) -> String {
+    match files {
+        0 => String::new(),
+        count => format!(
+            "\n{count} attached files are lost: their messages can be read, the files are answered with 404"
+        ),
+    }
 }
 
 fn reset(ctx: &Context, force: bool) -> anyhow::Result<()> {
@@ -151,6 +179,7 @@ fn stopped(ctx: &Context, command: &str) -> Result<PathBuf, Trouble> {
 
 fn open(ctx: &Context, data_dir: &Path) -> Result<Store, Trouble> {
     let dir = store_dir(data_dir);
+    amesh_store::finish_restore(&dir).map_err(|error| Trouble::new("store", error.to_string()))?;
     if !dir.exists() {
         return Err(Trouble::new("no_store", format!("there is no store in {}", dir.display()))
             .mend(ctx.command("up --detach")));

@@ -57,6 +57,10 @@ impl Puller {
 
     async fn bring_one(&self, at: usize, file: &Attachment) -> Result<(), Refusal> {
         let turn = self.turn.acquire().await;
+        // Another message that names it may have brought it meanwhile.
+        if self.is_here(at, file)? {
+            return Ok(());
+        }
         self.announce(file).await?;
         let whole = tokio::time::timeout(LONGEST_PULL, self.pull(at, file)).await;
         drop(turn);

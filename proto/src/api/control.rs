@@ -331,6 +331,12 @@ pub struct BackupDone {
     pub path: String,
     /// Its size.
     pub bytes: u64,
+    /// Attached files, in the directory beside it that has its name and `.files`.
+    #[serde(default)]
+    pub files: u64,
+    /// Attached files that messages name and that the store has lost.
+    #[serde(default)]
+    pub missing_files: u64,
 }
 
 /// What `db verify` found.

@@ -223,8 +223,8 @@ impl Store {
         self.submit(|reply| Change::SpendTicket(token, node, now, reply))
     }
 
-    /// Writes everything committed before this call into one checksummed file, as of one moment. New mail waits
-    /// meanwhile.
+    /// Writes everything committed before this call into one checksummed file, as of one moment, while new mail waits;
+    /// the attached files go into a directory beside it, which has the file's name and `.files`.
     pub fn backup(&self, file: &Path) -> Durable<BackupReport> {
         self.submit_job(|reply| Job::Backup(file.to_owned(), reply))
     }

@@ -1,6 +1,7 @@
 //! Attached files: they come whole or not at all, live as long as what names them, and survive a restart.
 
 use super::*;
+use crate::backup_files;
 use amesh_proto::attachment::{Attachment, AttachmentId, FileDigest};
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
@@ -225,7 +226,82 @@ fn parts_of_a_node_that_was_killed_are_gone_after_the_next_start() {
 }
 
 #[test]
-fn a_restore_keeps_the_files_that_are_here() {
+fn a_backup_has_the_files_of_its_messages_and_brings_them_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, backup) = (dir.path().join("store"), dir.path().join("a.backup"));
+    let store = open(&place);
+    let parties @ (alice, bob) = two(&store);
+    let upload = uploaded(&store, 1, alice, b"hello");
+    committed(&store, with_file(1, parties, &upload));
+    let report = store.backup(&backup).wait().unwrap();
+    assert_eq!((report.files, report.missing_files), (1, 0));
+    store.close_and_wait().unwrap();
+    std::fs::remove_dir_all(&place).unwrap();
+    let restored = restore(&place, &backup, NOW, &mut |_, _| {}).unwrap();
+    assert_eq!((restored.files, restored.missing_files), (1, 0));
+    let store = open(&place);
+    assert_eq!(ids(&store, bob), [id(1)]);
+    assert_eq!(std::fs::read(store.file_path(&upload.digest).unwrap()).unwrap(), b"hello");
+    assert_whole(&store);
+}
+
+#[test]
+fn backups_share_their_files_and_keep_what_the_store_has_let_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, backups) =
+        (dir.path().join("store"), ["1.backup", "2.backup"].map(|name| dir.path().join(name)));
+    let store = open(&place);
+    let parties @ (alice, _) = two(&store);
+    at_the_time(&store, NOW);
+    let upload = uploaded(&store, 1, alice, b"hello");
+    committed(&store, with_file(1, parties, &upload));
+    for backup in &backups {
+        store.backup(backup).wait().unwrap();
+    }
+    let file_of = |backup: &Path| backup_files::dir_of(backup).join(upload.digest.hex());
+    let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).unwrap());
+    assert_eq!(inode(&file_of(&backups[0])), inode(&file_of(&backups[1])), "one file on the disk");
+    at_the_time(&store, NOW.plus(HOUR * 24 * 8));
+    assert_eq!(files(&place), 0);
+    store.close_and_wait().unwrap();
+    std::fs::remove_file(file_of(&backups[0])).unwrap();
+    restore(&place, &backups[1], NOW, &mut |_, _| {}).unwrap();
+    assert_eq!(std::fs::read(open(&place).file_path(&upload.digest).unwrap()).unwrap(), b"hello");
+}
+
+#[test]
+fn a_restore_says_which_files_are_lost_and_takes_no_damaged_one_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, backup) = (dir.path().join("store"), dir.path().join("a.backup"));
+    let store = open(&place);
+    let parties @ (alice, bob) = two(&store);
+    let [gone, damaged] =
+        [(1, "gone"), (2, "fine")].map(|(n, text)| uploaded(&store, n, alice, text.as_bytes()));
+    committed(&store, with_file(1, parties, &gone));
+    committed(&store, with_file(2, parties, &damaged));
+    store.backup(&backup).wait().unwrap();
+    store.close_and_wait().unwrap();
+    std::fs::remove_dir_all(&place).unwrap();
+    let beside = backup_files::dir_of(&backup);
+    std::fs::remove_file(beside.join(gone.digest.hex())).unwrap();
+    std::fs::write(beside.join(damaged.digest.hex()), b"evil").unwrap();
+    let restored = restore(&place, &backup, NOW, &mut |_, _| {}).unwrap();
+    assert_eq!((restored.files, restored.missing_files), (0, 2));
+    let store = open(&place);
+    assert_eq!(ids(&store, bob), [id(1), id(2)], "the messages can be read");
+    assert_eq!(files(&place), 0);
+    assert!(!store.verify(&mut |_| {}).unwrap().is_whole());
+    // Who has the file brings it again under the same name.
+    assert_eq!(
+        store.request_upload(Upload { stage: Stage::Requested, ..gone.clone() }).wait(),
+        Ok(UploadOutcome::Requested)
+    );
+    assert!(put(&store, &gone, b"gone").is_some());
+    assert_eq!(std::fs::read(store.file_path(&gone.digest).unwrap()).unwrap(), b"gone");
+}
+
+#[test]
+fn a_restore_keeps_the_files_that_are_here_where_the_backup_has_lost_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let (place, backup) = (dir.path().join("store"), dir.path().join("a.backup"));
     let store = open(&place);
@@ -234,8 +310,41 @@ fn a_restore_keeps_the_files_that_are_here() {
     committed(&store, with_file(1, parties, &upload));
     store.backup(&backup).wait().unwrap();
     store.close_and_wait().unwrap();
-    restore(&place, &backup, NOW, &mut |_, _| {}).unwrap();
+    std::fs::remove_dir_all(backup_files::dir_of(&backup)).unwrap();
+    let restored = restore(&place, &backup, NOW, &mut |_, _| {}).unwrap();
+    assert_eq!((restored.files, restored.missing_files), (1, 0));
+    assert_whole(&open(&place));
+}
+
+#[test]
+fn a_backup_that_cannot_be_finished_leaves_nothing_and_harms_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, backup) = (dir.path().join("store"), dir.path().join("a.backup"));
     let store = open(&place);
-    assert_eq!(std::fs::read(store.file_path(&upload.digest).unwrap()).unwrap(), b"hello");
-    assert_whole(&store);
+    let parties @ (alice, bob) = two(&store);
+    let upload = uploaded(&store, 1, alice, b"hello");
+    let theirs = backup_files::dir_of(&backup);
+    std::fs::create_dir(&theirs).unwrap();
+    assert!(store.backup(&backup).wait().unwrap_err().to_string().contains("there already"));
+    let names =
+        |dir: &Path| std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
+    let left = names(dir.path());
+    assert!(left.len() == 2 && theirs.is_dir(), "{left:?}");
+    committed(&store, with_file(1, parties, &upload));
+    assert_eq!(ids(&store, bob), [id(1)]);
+    store.close_and_wait().unwrap();
+    // The process ended while a backup held on to files.
+    std::fs::create_dir(place.join("backing-up-7")).unwrap();
+    std::fs::write(place.join("backing-up-7").join("x"), b"x").unwrap();
+    assert_whole(&open(&place));
+    assert!(names(&place).iter().all(|path| !path.to_string_lossy().contains("backing-up")));
+}
+
+#[test]
+fn a_pull_that_begins_again_takes_no_more_room_than_one() {
+    let (store, _) = memory();
+    let upload = Upload { holder: Holder::Node(node(9)), ..requested(1, AgentNo(0), b"hello") };
+    for _ in 0..10_010 {
+        assert_eq!(store.request_upload(upload.clone()).wait(), Ok(UploadOutcome::Requested));
+    }
 }

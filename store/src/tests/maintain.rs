@@ -148,18 +148,62 @@ fn a_reset_sets_the_store_aside_and_the_next_is_empty_and_newer() {
     assert_eq!(Store::open(&aside, Config::default()).unwrap().all_agents().unwrap().len(), 1);
 }
 
+/// The end of a restore is two renames: the old store aside, the new one into its place.
+#[test]
+fn a_restore_interrupted_between_its_renames_is_finished_by_whoever_comes_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, file) = (dir.path().join("store"), dir.path().join("one.backup"));
+    let whole = dir.path().join("store.restored");
+    let store = Store::open(&path, Config::default()).unwrap();
+    register(&store, "alice");
+    store.backup(&file).wait().unwrap();
+    store.close_and_wait().unwrap();
+    let agents = || {
+        let store = Store::open(&path, Config::default()).unwrap();
+        let agents = store.all_agents().unwrap().len();
+        store.close_and_wait().unwrap();
+        agents
+    };
+    let interrupt = || fs::rename(&path, &whole).unwrap();
+
+    interrupt();
+    assert_eq!(agents(), 1, "no empty store has begun");
+    interrupt();
+    let restored = restore(&path, &file, NOW, &mut |_, _| {}).unwrap();
+    assert!(restored.set_aside.is_some(), "the store of the restore before is not lost");
+    interrupt();
+    let aside = reset(&path, NOW).unwrap();
+    assert_eq!(Store::open(&aside, Config::default()).unwrap().all_agents().unwrap().len(), 1);
+    assert!(!path.exists() && !whole.exists());
+
+    // Interrupted before the first rename: the old store is in its place, and stays.
+    assert_eq!(agents(), 0);
+    restore(&whole, &file, NOW, &mut |_, _| {}).unwrap();
+    assert_eq!(agents(), 0);
+    restore(&path, &file, NOW, &mut |_, _| {}).unwrap();
+    assert!(agents() == 1 && !whole.exists());
+}
+
 #[test]
 fn only_the_newest_backups_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("notes.txt"), b"mine").unwrap();
     let names: Vec<_> = (0..5).map(|day| backup_name(NOW.plus(24 * HOUR * day))).collect();
+    let beside = |name: &str| dir.path().join(format!("{name}.files"));
     for name in &names {
         fs::write(dir.path().join(name), b"x").unwrap();
+        fs::create_dir(beside(name)).unwrap();
+        fs::write(beside(name).join("digest"), b"x").unwrap();
     }
+    fs::create_dir(dir.path().join("amesh-holiday")).unwrap();
+    let interrupted = dir.path().join(names[0].replace("backup", "unfinished"));
+    fs::write(&interrupted, b"half").unwrap();
     let kept = rotate_backups(dir.path(), 3).unwrap();
     let want: Vec<_> = names[2..].iter().rev().map(|name| dir.path().join(name)).collect();
     assert_eq!(kept, want);
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
+    assert!(names.iter().enumerate().all(|(at, name)| beside(name).exists() == (at >= 2)));
+    assert!(!interrupted.exists());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3 * 2 + 2, "what is not ours is left alone");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::http::error::Problem;
 use crate::http::finish::to_the_end;
 use crate::http::state::Shared;
 use amesh_proto::api::control::{BackupDone, VerifyReport};
-use amesh_store::backup_name;
+use amesh_store::{BackupReport, backup_name};
 use axum::extract::State;
 use std::path::PathBuf;
 
@@ -32,7 +32,8 @@ pub(crate) async fn backup(
     let backing_up = state.parts.store.backup(&path);
     let report = to_the_end(&state.parts.tasks, backing_up).await;
     let report = report.map_err(|error| Problem::unavailable(format!("the backup failed: {error}")))?;
-    Ok(axum::Json(BackupDone { path: path.display().to_string(), bytes: report.bytes }))
+    let BackupReport { bytes, files, missing_files, .. } = report;
+    Ok(axum::Json(BackupDone { path: path.display().to_string(), bytes, files, missing_files }))
 }
 
 /// `POST /db/verify`

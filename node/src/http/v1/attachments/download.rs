@@ -125,7 +125,7 @@ async fn serve(state: &state::State, served: Served) -> Result<Response, Problem
     let Ok(place) = state.downloads.clone().try_acquire_owned() else {
         return Err(Problem::unavailable("too many downloads at a time; try again when one has finished"));
     };
-    let lost = || Problem::not_found("the file is not on this node any more").field("id");
+    let lost = || Problem::not_found(LOST).field("id");
     let path = state.parts.store.file_path(&served.digest).ok_or_else(lost)?;
     let file = match File::open(&path).await {
         Ok(file) => file,
@@ -196,6 +196,8 @@ fn encode(byte: u8) -> String {
     }
 }
 
+/// As after a restore from a backup that had lost its files (`amesh db restore` says so).
+const LOST: &str = "the file is known, but its bytes are lost on this node; ask its sender to send it again";
 const PIECE: usize = 128 * 1024;
 /// Pieces read ahead.
 const QUEUED: usize = 2;

@@ -27,6 +27,8 @@ impl Source {
             Self::Static => (Duration::from_secs(3600), Duration::from_secs(15)),
             // Counts from the goodbye or time-out: until then the medium itself keeps the record fresh.
             Self::Mdns => (Duration::from_secs(600), Duration::from_secs(15)),
+            // Counts from the end of the connection.
+            Self::Libp2p => (Duration::from_secs(600), Duration::from_secs(15)),
             Self::Memory => (Duration::from_secs(60), Duration::from_secs(5)),
         };
         Times { positive, negative }

@@ -18,6 +18,8 @@ pub enum Source {
     Static,
     /// Seen on the local network by multicast.
     Mdns,
+    /// Told by other members, through libp2p.
+    Libp2p,
     /// Put in by a test.
     Memory,
 }
@@ -29,6 +31,7 @@ impl Source {
         match self {
             Self::Static => "static",
             Self::Mdns => "mdns",
+            Self::Libp2p => "libp2p",
             Self::Memory => "memory",
         }
     }

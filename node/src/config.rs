@@ -27,6 +27,11 @@ pub struct Config {
     pub api: Vec<SocketAddr>,
     /// Where other nodes connect, over UDP. Port 0 means any.
     pub mesh: SocketAddr,
+    /// Where other nodes' libp2p connects, over UDP: it finds and reaches members beyond this network, through other
+    /// members if need be. Port 0 means any.
+    pub swarm: SocketAddr,
+    /// Do without libp2p: members are reached directly, or not at all.
+    pub no_swarm: bool,
     /// Other nodes to look for, as HOST:PORT. Does what multicast does where multicast is blocked.
     pub peers: Vec<String>,
     /// Announce this node, and look for others, by multicast DNS.
@@ -69,6 +74,8 @@ impl Default for Config {
                 SocketAddr::from((Ipv6Addr::LOCALHOST, 23000)),
             ],
             mesh: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 23001)),
+            swarm: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 23002)),
+            no_swarm: false,
             peers: Vec::new(),
             mdns: true,
             mesh_secret: None,
@@ -107,13 +114,15 @@ impl Config {
     }
 }
 
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 16] = [
     "data_dir",
     "host",
     "org",
     "provider",
     "api",
     "mesh",
+    "swarm",
+    "no_swarm",
     "peers",
     "mdns",
     "mesh_secret",

@@ -20,6 +20,7 @@ use crate::mesh::{self, Identity, Mesh, MeshError, private_dir};
 use crate::message::Hallway;
 use crate::tasks::Tasks;
 use amesh_discovery::finder::{Event, Finder};
+use amesh_discovery::hosts::libp2p::{Config as SwarmConfig, Swarm};
 use amesh_discovery::hosts::{mdns::Mdns, static_list::StaticList};
 use amesh_discovery::interfaces::Interfaces;
 use amesh_discovery::manager::{self, Manager};
@@ -182,7 +183,8 @@ async fn start_mesh(
     clock: &SharedClock,
     groups: &Groups,
 ) -> Result<Mesh, BuildError> {
-    let discovery = start_discovery(config, &identity, clock, &groups.discovery);
+    let swarm = swarm(config, &identity);
+    let discovery = start_discovery(config, &identity, swarm.clone(), clock, &groups.discovery);
     let parts = mesh::Parts {
         data_dir: Some(data_dir.to_path_buf()),
         identity,
@@ -191,15 +193,29 @@ async fn start_mesh(
         clock: clock.clone(),
         tasks: Tasks::new("mesh"),
         discovery: Some(discovery),
+        swarm,
     };
     let link =
         mesh::Config { listen: config.mesh, secret: config.mesh_secret.clone(), ..config.mesh_link.clone() };
     Ok(Mesh::start(link, parts).await?)
 }
 
+/// What reaches members beyond this network, unless the owner does without.
+fn swarm(config: &Config, identity: &Identity) -> Option<Arc<Swarm>> {
+    let key = identity.keypair().filter(|_| !config.no_swarm)?;
+    Some(Swarm::new(SwarmConfig {
+        listen: config.swarm,
+        key,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        share_loopback: config.mesh_link.share_loopback,
+        hole_punching: true,
+    }))
+}
+
 fn start_discovery(
     config: &Config,
     identity: &Identity,
+    swarm: Option<Arc<Swarm>>,
     clock: &SharedClock,
     tasks: &Tasks,
 ) -> (Arc<Manager>, mpsc::Receiver<Event>) {
@@ -207,6 +223,9 @@ fn start_discovery(
     let mut finders: Vec<Arc<dyn Finder>> = vec![Arc::new(StaticList::new(config.peers.clone()))];
     if config.mdns {
         finders.push(Arc::new(Mdns::new(interfaces.clone())));
+    }
+    if let Some(swarm) = swarm {
+        finders.push(swarm);
     }
     let elapsed = clock.clone();
     let started = Manager::start(

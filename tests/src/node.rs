@@ -40,7 +40,7 @@ impl Node {
     /// # Errors
     /// When there is no room for its data.
     pub fn on_loopback(host: &str) -> Result<Self> {
-        let options = ["--api", "127.0.0.1:0", "--mesh", "127.0.0.1:0", "--no-mdns"];
+        let options = ["--api", "127.0.0.1:0", "--mesh", "127.0.0.1:0", "--no-mdns", "--no-swarm"];
         Self::new(host, Place::here(), &options)
     }
 

@@ -96,10 +96,12 @@ fn imports_against_the_line(sources: &[Source]) -> Vec<String> {
 
 #[test]
 fn each_outside_library_is_named_in_its_own_room_only() {
-    let rooms: [(&str, &[&str]); 11] = [
+    let rooms: [(&str, &[&str]); 13] = [
         ("sled", &["store/"]),
         ("mdns_sd", &["discovery/"]),
-        ("libp2p", &["discovery/"]),
+        ("libp2p", &["discovery/hosts/libp2p/"]),
+        ("libp2p_stream", &["discovery/hosts/libp2p/"]),
+        ("libp2p_identity", &["node/mesh/"]),
         ("libp2p_tls", &["node/mesh/"]),
         ("quinn", &["node/mesh/"]),
         ("axum", &["node/http/", "tests/bench/floor.rs"]),

@@ -20,7 +20,7 @@ async fn refused(node: &Node, words: &[&str]) -> Result<String> {
     Ok(said)
 }
 
-const UP: [&str; 6] = ["up", "--api", "127.0.0.1:0", "--mesh", "127.0.0.1:0", "--no-mdns"];
+const UP: [&str; 7] = ["up", "--api", "127.0.0.1:0", "--mesh", "127.0.0.1:0", "--no-mdns", "--no-swarm"];
 
 #[tokio::test]
 async fn a_second_node_on_the_same_data_is_told_so_and_the_first_goes_on() -> Result<()> {

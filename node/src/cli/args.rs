@@ -118,6 +118,12 @@ pub struct UpArgs {
     /// Where other nodes connect, UDP [default: 0.0.0.0:23001].
     #[arg(long, value_name = "ADDR:PORT")]
     pub mesh: Option<SocketAddr>,
+    /// Where other nodes' libp2p connects, UDP [default: 0.0.0.0:23002].
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub swarm: Option<SocketAddr>,
+    /// Do without libp2p: reach members directly, or not at all.
+    #[arg(long, conflicts_with = "swarm")]
+    pub no_swarm: bool,
     /// Another node to look for; may be given more than once.
     #[arg(long, env = "AMESH_PEERS", value_name = "HOST:PORT", value_delimiter = ',')]
     pub peer: Vec<String>,

@@ -76,6 +76,8 @@ fn config(ctx: &Context, args: UpArgs) -> anyhow::Result<Config> {
         config.api = args.api;
     }
     config.mesh = args.mesh.unwrap_or(config.mesh);
+    config.swarm = args.swarm.unwrap_or(config.swarm);
+    config.no_swarm = args.no_swarm || (config.no_swarm && args.swarm.is_none());
     if !args.peer.is_empty() {
         config.peers = args.peer;
     }
@@ -120,6 +122,7 @@ mod tests {
             org: Some("typed".to_owned()),
             api: vec!["127.0.0.1:0".parse().unwrap()],
             no_mdns: true,
+            no_swarm: true,
             ..UpArgs::default()
         };
         let config = config(&ctx(dir.path()), args).unwrap();
@@ -138,6 +141,7 @@ mod tests {
             api: vec!["127.0.0.1:0".parse().unwrap()],
             mesh: Some("127.0.0.1:0".parse().unwrap()),
             no_mdns: true,
+            no_swarm: true,
             ..UpArgs::default()
         };
         let started =

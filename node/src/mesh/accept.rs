@@ -5,6 +5,7 @@ use super::endpoint::{self, CloseCode, Purpose};
 use super::greet;
 use super::join;
 use super::peers::Stranger;
+use super::relay;
 use super::shared::Shared;
 use amesh_proto::node_id::NodeId;
 use std::sync::Arc;
@@ -56,6 +57,11 @@ async fn shake_hands(incoming: quinn::Incoming) -> Option<(quinn::Connection, No
         connection.close(CloseCode::Protocol.into(), b"");
         return None;
     };
+    // What the swarm carries is from the member that opened the stream, or from nobody.
+    if relay::is_relayed(&address) && address != relay::address_of(&node) {
+        connection.close(CloseCode::Refused.into(), b"");
+        return None;
+    }
     Some((connection, node, purpose))
 }
 

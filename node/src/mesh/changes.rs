@@ -89,6 +89,7 @@ impl Shared {
                 self.part_from(node);
             }
         }
+        self.steer_swarm();
         for member in members.into_iter().filter(|member| wanted.contains(&member.node)) {
             self.rosters.place(self, &member);
             if self.peers.handle(&member.node).is_none() {

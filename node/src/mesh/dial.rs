@@ -3,6 +3,7 @@
 
 use super::endpoint::{CloseCode, DialError, Purpose};
 use super::greet::{self, GreetError, Link};
+use super::relay;
 use super::shared::Shared;
 use amesh_proto::node_id::NodeId;
 use futures_util::StreamExt;
@@ -31,7 +32,12 @@ pub(crate) struct Addresses(Vec<SocketAddr>);
 impl std::fmt::Display for Addresses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (at, address) in self.0.iter().enumerate() {
-            write!(f, "{}{address}", if at == 0 { "" } else { ", " })?;
+            let comma = if at == 0 { "" } else { ", " };
+            if relay::is_relayed(address) {
+                write!(f, "{comma}the swarm")?
+            } else {
+                write!(f, "{comma}{address}")?
+            }
         }
         Ok(())
     }
@@ -55,9 +61,15 @@ impl DialFailure {
     }
 }
 
-/// Tries once to link with `node`.
-pub(crate) async fn attempt(shared: Arc<Shared>, node: NodeId) -> Result<Link, DialFailure> {
-    let addresses = shared.addresses_of(&node);
+/// Tries once to link with `node`; through the swarm, too, unless `direct_only`.
+pub(crate) async fn attempt(
+    shared: Arc<Shared>,
+    node: NodeId,
+    direct_only: bool,
+) -> Result<Link, DialFailure> {
+    let mut addresses = shared.addresses_of(&node);
+    let around = if direct_only { None } else { shared.relayed_address(&node) };
+    addresses.extend(around);
     if addresses.is_empty() {
         return Err(DialFailure::NoAddress);
     }
@@ -83,7 +95,8 @@ async fn race(
         .iter()
         .zip(0_u32..)
         .map(|(address, place)| async move {
-            tokio::time::sleep(HEADSTART * place).await;
+            let detour = relay::is_relayed(address) && place > 0;
+            tokio::time::sleep(if detour { DIRECT_FIRST } else { HEADSTART * place }).await;
             (*address, shared.endpoint.dial(*address, Some(node), Purpose::Link).await)
         })
         .collect();
@@ -102,5 +115,7 @@ async fn race(
 
 /// For TLS at every address. Longer than any way through a LAN takes; meanwhile other attempts begin.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// What every direct address gets before the swarm is tried as well.
+const DIRECT_FIRST: Duration = Duration::from_millis(600);
 /// What a better address gets before the next one is tried as well.
 const HEADSTART: Duration = Duration::from_millis(40);

@@ -3,6 +3,7 @@
 
 use super::identity::Identity;
 use super::proof::EXPORTER_LABEL;
+use super::relay::{self, RelaySocket};
 use amesh_proto::node_id::NodeId;
 use amesh_proto::wire;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
@@ -70,8 +71,11 @@ pub(crate) enum DialError {
 #[derive(Debug, Clone)]
 pub(crate) struct MeshEndpoint {
     endpoint: quinn::Endpoint,
+    /// For members that are reached through the swarm.
+    relayed: Option<quinn::Endpoint>,
     keypair: libp2p_identity::Keypair,
     transport: Arc<TransportConfig>,
+    relayed_transport: Arc<TransportConfig>,
     local: SocketAddr,
 }
 
@@ -88,7 +92,23 @@ impl MeshEndpoint {
         let bind = |source| EndpointError::Bind { address, source };
         let endpoint = quinn::Endpoint::server(server, address).map_err(bind)?;
         let local = endpoint.local_addr().map_err(bind)?;
-        Ok(Self { endpoint, keypair, transport, local })
+        let relayed_transport = transport.clone();
+        Ok(Self { endpoint, relayed: None, keypair, transport, relayed_transport, local })
+    }
+
+    /// Links and is linked through `socket` as well.
+    pub(crate) fn with_relay(self, socket: Arc<RelaySocket>, tuning: &Tuning) -> Result<Self, EndpointError> {
+        let failed = |source| EndpointError::Bind { address: self.local, source };
+        let transport = Arc::new(relayed_transport(tuning));
+        let server = server_config(&self.keypair, transport.clone()).map_err(EndpointError::Tls)?;
+        let mut config = quinn::EndpointConfig::default();
+        config
+            .max_udp_payload_size(RELAYED_PACKET)
+            .map_err(|error| failed(io::Error::other(error.to_string())))?;
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let endpoint = quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime)
+            .map_err(failed)?;
+        Ok(Self { relayed: Some(endpoint), relayed_transport: transport, ..self })
     }
 
     /// Where it listens, with the port the system gave.
@@ -108,25 +128,47 @@ impl MeshEndpoint {
         expected: Option<NodeId>,
         purpose: Purpose,
     ) -> Result<quinn::Connection, DialError> {
-        let config = client_config(&self.keypair, expected, purpose, self.transport.clone())
-            .map_err(DialError::Tls)?;
-        Ok(self.endpoint.connect_with(config, address, SERVER_NAME)?.await?)
+        let (endpoint, transport) = match &self.relayed {
+            Some(relayed) if relay::is_relayed(&address) => (relayed, &self.relayed_transport),
+            _ => (&self.endpoint, &self.transport),
+        };
+        let config =
+            client_config(&self.keypair, expected, purpose, transport.clone()).map_err(DialError::Tls)?;
+        Ok(endpoint.connect_with(config, address, SERVER_NAME)?.await?)
     }
 
     /// The next stranger at the door; `None` once the endpoint is closed.
     pub(crate) async fn incoming(&self) -> Option<quinn::Incoming> {
-        self.endpoint.accept().await
+        let Some(relayed) = &self.relayed else { return self.endpoint.accept().await };
+        // Both close together.
+        tokio::select! {
+            incoming = self.endpoint.accept() => incoming,
+            incoming = relayed.accept() => incoming,
+        }
     }
 
     /// Lets nobody in any more; what is open stays.
     pub(crate) fn stop_accepting(&self) {
         self.endpoint.set_server_config(None);
+        if let Some(relayed) = &self.relayed {
+            relayed.set_server_config(None);
+        }
     }
 
     /// Closes what is left and waits until the far ends were told.
     pub(crate) async fn close(&self, deadline: Duration) {
         self.endpoint.close(CloseCode::ShuttingDown.into(), b"");
-        if tokio::time::timeout(deadline, self.endpoint.wait_idle()).await.is_err() {
+        let relayed = self.relayed.as_ref();
+        if let Some(relayed) = relayed {
+            relayed.close(CloseCode::ShuttingDown.into(), b"");
+        }
+        let idle = async {
+            self.endpoint.wait_idle().await;
+            if let Some(relayed) = relayed {
+                relayed.wait_idle().await;
+            }
+        };
+        if tokio::time::timeout(deadline, idle).await.is_err() {
             tracing::debug!("some links did not close in time");
         }
     }
@@ -247,6 +289,17 @@ fn transport(tuning: &Tuning) -> TransportConfig {
     transport
 }
 
+/// Through others: packets as large as a tunnel likes them, and a round trip that may be anything.
+fn relayed_transport(tuning: &Tuning) -> TransportConfig {
+    let mut transport = transport(tuning);
+    transport
+        .initial_mtu(RELAYED_PACKET)
+        .mtu_discovery_config(None)
+        .enable_segmentation_offload(false)
+        .initial_rtt(Duration::from_millis(200));
+    transport
+}
+
 fn server_config(
     keypair: &libp2p_identity::Keypair,
     transport: Arc<TransportConfig>,
@@ -293,6 +346,8 @@ fn client_config(
 const SERVER_NAME: &str = "amesh";
 /// Bytes in flight on a stream, either way; of a link without files there is one.
 pub(crate) const WINDOW: u32 = 4 << 20;
+/// Bytes of a packet that goes through the swarm.
+const RELAYED_PACKET: u16 = 4096;
 /// Handshakes waiting for a decision.
 const MAX_INCOMING: usize = 256;
 

@@ -71,7 +71,7 @@ impl Identity {
 
     /// The same key as libp2p's TLS wants it.
     #[must_use]
-    pub(crate) fn keypair(&self) -> Option<libp2p_identity::Keypair> {
+    pub fn keypair(&self) -> Option<libp2p_identity::Keypair> {
         let mut seed = self.key.seed();
         libp2p_identity::Keypair::ed25519_from_bytes(seed.as_mut_slice()).ok()
     }

@@ -14,6 +14,8 @@ pub(crate) struct Keeper {
     linked: bool,
     /// The open link may be dead: dial all the same.
     doubted: bool,
+    /// The open link goes through another member: a direct one is looked for all the time.
+    relayed: bool,
     pulse: Pulse,
     backoff: Backoff,
     dialed_at: Duration,
@@ -42,6 +44,7 @@ impl Keeper {
         Self {
             linked: false,
             doubted: false,
+            relayed: false,
             pulse: Pulse::new(now),
             backoff,
             dialed_at: Duration::ZERO,
@@ -52,10 +55,12 @@ impl Keeper {
 
     /// How long until the next attempt, if one is wanted at all; `under_way` others have not ended yet.
     pub(crate) fn next_dial(&self, now: Duration, mail_waits: bool, under_way: usize) -> Option<Duration> {
-        if (self.linked && !self.doubted) || under_way >= ATTEMPTS {
+        let good = self.linked && !self.doubted;
+        if (good && !self.relayed) || under_way >= ATTEMPTS {
             return None;
         }
-        let due = self.backoff.next_at(mail_waits).max(self.not_before);
+        // Over a relayed link mail does not wait: there is no hurry.
+        let due = self.backoff.next_at(mail_waits && !good).max(self.not_before);
         // An attempt under way retransmits by itself for a while.
         let overlap = if under_way == 0 { Duration::ZERO } else { self.dialed_at + OVERLAP };
         Some(due.max(overlap).saturating_sub(now))
@@ -80,15 +85,30 @@ impl Keeper {
             self.backoff.succeeded();
             self.linked = true;
             self.doubted = false;
+            self.relayed = false;
             self.pulse = Pulse::new(now);
         }
         judgement
     }
 
+    /// The link in use goes through another member. Called after [`Self::linked`].
+    pub(crate) fn is_relayed(&mut self) {
+        self.relayed = true;
+    }
+
+    /// Whether a relayed link would be an improvement. Where it would not be, whoever picks turns it away.
+    pub(crate) fn takes_relayed(&self) -> bool {
+        !self.linked || self.doubted || self.relayed
+    }
+
+    /// Whether only a direct link would be an improvement.
+    pub(crate) fn wants_direct_only(&self) -> bool {
+        self.linked && self.relayed && !self.doubted
+    }
+
     /// The link in use is over. `jitter` in 0..1.
     pub(crate) fn lost(&mut self, now: Duration, jitter: f64) {
-        self.linked = false;
-        self.doubted = false;
+        (self.linked, self.doubted, self.relayed) = (false, false, false);
         self.backoff.failed(now, jitter);
     }
 
@@ -195,6 +215,26 @@ mod tests {
         keeper.unwanted(S);
         keeper.sign(Sign::Life, S * 2);
         assert_eq!(keeper.next_dial(S * 2, true, 0), Some(S * 14));
+    }
+
+    #[test]
+    fn beside_a_relayed_link_a_direct_one_is_tried_less_and_less_often_until_it_comes() {
+        let mut keeper = keeper(1, 2);
+        assert!(keeper.takes_relayed() && !keeper.wants_direct_only());
+        keeper.linked(7, S);
+        assert!(!keeper.takes_relayed());
+        keeper.linked(7, S);
+        keeper.is_relayed();
+        assert!(keeper.wants_direct_only());
+        assert_eq!(keeper.next_dial(S, true, 0), Some(Duration::ZERO));
+        for _ in 0..20 {
+            keeper.dialing(S, 0.5);
+        }
+        assert!(keeper.next_dial(S, true, 0) > Some(S * 60), "mail goes over the relayed link");
+        keeper.sign(Sign::Life, S);
+        assert!(keeper.next_dial(S, false, 0) < Some(S));
+        keeper.linked(7, S);
+        assert_eq!(keeper.next_dial(S, true, 0), None);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //!
 //! State machines without I/O: `membership`, `proof`, `link`, `roster`, `keeper`, `pace`, `boots`. The shell that drives them:
 //! `accept`, `dial` and `seeds` make connections, `greet` makes links of them, one `peer` task per member keeps one
-//! link and its `session`, `incoming` and `outgoing` carry mail between it, the hallway and the store.
+//! link and its `session`, `incoming` and `outgoing` carry mail between it, the hallway and the store; `relay` carries
+//! links to members that nothing direct leads to.
 
 mod accept;
 mod boots;
@@ -35,6 +36,7 @@ mod persist;
 mod proof;
 mod pull;
 mod receipts;
+mod relay;
 mod report;
 mod roster;
 mod rosters;
@@ -54,6 +56,7 @@ use crate::clock::SharedClock;
 use crate::message::Hallway;
 use crate::tasks::{StillRunning, Tasks};
 use amesh_discovery::finder::Event;
+use amesh_discovery::hosts::libp2p::Swarm;
 use amesh_discovery::manager::Manager;
 use amesh_proto::member::{MeshId, is_host_label};
 use amesh_proto::node_id::NodeId;
@@ -97,6 +100,8 @@ pub struct Parts {
     pub tasks: Tasks,
     /// Who is out there, and its news.
     pub discovery: Option<(Arc<Manager>, mpsc::Receiver<Event>)>,
+    /// What reaches members that nothing direct leads to; one of discovery's sources.
+    pub swarm: Option<Arc<Swarm>>,
 }
 
 impl Mesh {
@@ -105,14 +110,18 @@ impl Mesh {
     /// # Errors
     /// When the port, the mesh file or the store cannot be used.
     pub async fn start(config: Config, parts: Parts) -> Result<Self, StartError> {
-        let Parts { data_dir, identity, store, hallway, clock, tasks, discovery } = parts;
+        let Parts { data_dir, identity, store, hallway, clock, tasks, discovery, swarm } = parts;
         let host = hallway.agents().directory().naming().host.clone();
         if !is_host_label(&host) {
             return Err(StartError::HostLabel(host));
         }
         let persist = Persist::in_dir(data_dir.as_deref());
         let membership = begin(&config, &identity, &host, &persist, clock.now())?;
-        let endpoint = MeshEndpoint::bind(config.listen, &identity, &config.tuning())?;
+        let mut endpoint = MeshEndpoint::bind(config.listen, &identity, &config.tuning())?;
+        let relay = swarm.map(relay::Relay::new);
+        if let Some(relay) = &relay {
+            endpoint = endpoint.with_relay(relay.socket.clone(), &config.tuning())?;
+        }
         let (lookout, events) = discovery.unzip();
         let shared = Arc::new(Shared {
             config,
@@ -123,6 +132,7 @@ impl Mesh {
             clock,
             tasks,
             lookout,
+            relay,
             peers: peers::PeerTable::default(),
             seeds: seeds::Seeds::default(),
             rosters: rosters::Rosters::default(),
@@ -220,6 +230,7 @@ fn run(shared: &Arc<Shared>, events: Option<mpsc::Receiver<Event>>) {
     shared.tasks.spawn(accept::run(shared.clone()));
     shared.tasks.spawn_until_stopped(seeds::run(shared.clone()));
     shared.tasks.spawn_until_stopped(publish(shared.clone()));
+    relay::run(shared);
     if let Some(events) = events {
         shared.tasks.spawn_until_stopped(lookout::run(shared.clone(), events));
     }

@@ -9,8 +9,9 @@ use super::boots::Judgement;
 use super::dial::{self, DialFailure};
 use super::endpoint::CloseCode;
 use super::greet::Link;
-use super::keeper::{self, Keeper, Sign};
+use super::keeper::{self, Keeper, Sign, picks_link};
 use super::peers::{LinkState, News, PeerHandle, Stop};
+use super::relay;
 use super::session::{Ended, Session};
 use super::shared::Shared;
 use amesh_proto::node_id::NodeId;
@@ -93,6 +94,13 @@ impl Peer {
     }
 
     fn adopt(&mut self, link: Link) {
+        let relayed = relay::is_relayed(&link.connection.remote_address());
+        // Only the end that picks may turn it away: the other one follows.
+        let picks = picks_link(&self.shared.identity.node_id(), &self.node);
+        if relayed && picks && !self.keeper.takes_relayed() {
+            link.connection.close(CloseCode::Superseded.into(), b"");
+            return;
+        }
         if self.keeper.linked(link.greeting.boot, self.shared.clock.monotonic()) == Judgement::Twin {
             tracing::warn!(peer = %self.node, "two machines run with the node key of this peer");
             self.shared.peers.update(&self.node, |entry| entry.twin = true);
@@ -104,6 +112,9 @@ impl Peer {
         }
         if let Some(session) = self.session.take() {
             session.abandon(CloseCode::Superseded);
+        }
+        if relayed {
+            self.keeper.is_relayed();
         }
         self.attempts.clear();
         self.last_error = None;
@@ -171,7 +182,8 @@ impl Peer {
             let last_error = self.last_error.clone();
             self.shared.peers.update(&self.node, |entry| entry.state = LinkState::Dialing { last_error });
         }
-        self.attempts.push(Box::pin(dial::attempt(self.shared.clone(), self.node)));
+        let direct_only = self.keeper.wants_direct_only();
+        self.attempts.push(Box::pin(dial::attempt(self.shared.clone(), self.node, direct_only)));
     }
 
     fn feel_pulse(&mut self) {

@@ -86,6 +86,8 @@ pub(crate) struct News {
     pub interfaces: bool,
     /// A roster changed that the peer should hear of.
     pub roster: bool,
+    /// Where this node's swarm listens changed.
+    pub swarm: bool,
     /// The member list changed.
     pub members: Option<Arc<Frame>>,
     /// The secret changed.

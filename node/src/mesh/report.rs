@@ -2,6 +2,7 @@
 
 use super::Mesh;
 use super::peers::{Entry, LinkState};
+use super::relay;
 use amesh_discovery::manager::Manager;
 use amesh_proto::api::control::{LabelConflict, MeshStatus, Peer, PeerRole, PeerState};
 use amesh_proto::member::{Member, MeshId};
@@ -133,8 +134,12 @@ impl Mesh {
         match &entry.state {
             LinkState::Connected { address, rtt } => {
                 peer.state = PeerState::Connected;
-                peer.address = Some(address.to_string());
-                peer.path = Some("direct".to_owned());
+                if relay::is_relayed(address) {
+                    peer.path = Some(self.shared.relayed_path(&member.node));
+                } else {
+                    peer.address = Some(address.to_string());
+                    peer.path = Some("direct".to_owned());
+                }
                 peer.rtt_ms = Some(rtt.as_secs_f64() * 1000.0);
             }
             LinkState::Dialing { last_error } => {

@@ -112,6 +112,7 @@ impl Session {
         session.out.push_back(Frame::RosterAdvert(session.shared.rosters.advert(&session.shared)));
         session.want(RosterVersion { node, version: greeting.roster_version });
         session.out.extend(session.neighbours());
+        session.out.extend(session.own_swarm());
         session
     }
 
@@ -164,6 +165,9 @@ impl Session {
         }
         let frames = news.members.iter().chain(&news.secret).map(|frame| (**frame).clone());
         self.out.extend(frames);
+        if news.swarm {
+            self.out.extend(self.own_swarm());
+        }
         if news.roster {
             self.out.push_back(Frame::RosterAdvert(self.shared.rosters.advert(&self.shared)));
             // The peer's own roster may have come by another way.
@@ -252,6 +256,7 @@ impl Session {
             Frame::RosterPull(pull) => self.answer(pull),
             Frame::RosterPart(part) => self.on_part(*part, now),
             Frame::Neighbours(neighbours) => self.meet(neighbours),
+            Frame::Swarm(addresses) => self.meet_swarm(addresses),
             Frame::Ping(number) => self.out.push_back(Frame::Pong(number)),
             Frame::Pong(_) => {}
             Frame::Refuse(Refuse { code: RefuseCode::TwoMachines }) => self.shared.twin_noticed(),

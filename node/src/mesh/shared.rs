@@ -8,6 +8,7 @@ use super::identity::Identity;
 use super::membership::{About, Membership};
 use super::peers::{LinkState, PeerTable};
 use super::persist::Persist;
+use super::relay::{self, Relay};
 use super::rosters::Rosters;
 use super::seeds::Seeds;
 use crate::agents::directory::Directory;
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) clock: SharedClock,
     pub(crate) tasks: Tasks,
     pub(crate) lookout: Option<Arc<Manager>>,
+    pub(crate) relay: Option<Relay>,
     pub(crate) peers: PeerTable,
     pub(crate) seeds: Seeds,
     pub(crate) rosters: Rosters,
@@ -105,7 +107,8 @@ impl Shared {
         let mut addresses = self.lookout.as_ref().map(|lookout| lookout.find(node)).unwrap_or_default();
         addresses.extend(self.peers.get(node).unwrap_or_default().addresses);
         let mut seen = BTreeSet::new();
-        addresses.retain(|address| self.endpoint.can_reach(address) && seen.insert(*address));
+        let real = |address: &SocketAddr| !relay::is_relayed(address) && self.endpoint.can_reach(address);
+        addresses.retain(|address| real(address) && seen.insert(*address));
         addresses.truncate(RACERS);
         addresses
     }
@@ -150,7 +153,9 @@ impl Shared {
         if let Some(lookout) = &self.lookout {
             lookout.note_answered(&address);
         }
-        self.peers.learn_address(node, address);
+        if !relay::is_relayed(&address) {
+            self.peers.learn_address(node, address);
+        }
         let host = self.membership().list().member(node).map(|member| member.host.clone());
         let addresses = self.peers.get(node).unwrap_or_default().addresses;
         let last_connected = Some(self.clock.now());
@@ -169,7 +174,8 @@ impl Shared {
     /// the mesh port is open to this machine only and all of them live here.
     pub(crate) fn may_pass_on(&self, address: &SocketAddr) -> bool {
         let alone = self.endpoint.local_addr().ip().is_loopback();
-        alone || self.config.share_loopback || !address.ip().is_loopback()
+        let leads_here = address.ip().is_loopback() && !(alone || self.config.share_loopback);
+        !leads_here && !relay::is_relayed(address)
     }
 
     /// Something came from `node` just now.

@@ -6,6 +6,7 @@ mod joining;
 mod leaving;
 mod mailing;
 mod receipts;
+mod relayed;
 mod rotation;
 mod strangers;
 mod village;

@@ -11,6 +11,7 @@ fn config(data_dir: &Path) -> Config {
         api: vec![any],
         mesh: any,
         mdns: false,
+        no_swarm: true,
         ..Config::default()
     }
 }

@@ -1,4 +1,4 @@
-//! What keeps members together: newer secrets, and where other members were last reached.
+//! What keeps members together: newer secrets, where other members were last reached, and where swarms listen.
 
 use crate::member::EpochSecret;
 use crate::node_id::NodeId;
@@ -21,6 +21,15 @@ pub struct Neighbour {
 /// So that members that cannot hear each other's announcements meet through a third.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Neighbours(pub Vec<Neighbour>);
+
+/// Where the sender's swarm listens (libp2p), for members that look for others through it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SwarmAddresses(pub Vec<SocketAddr>);
+
+impl SwarmAddresses {
+    /// Addresses in one frame.
+    pub const LIMIT: usize = 8;
+}
 
 impl Neighbours {
     /// Neighbours in one frame.

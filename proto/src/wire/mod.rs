@@ -16,7 +16,7 @@ pub use decode::{FrameDecoder, FrameError};
 pub use hello::{Goodbye, Greeting, Hello, HelloAck, Proof, Refuse, RefuseCode};
 pub use join::{JoinClashes, JoinConfirm, JoinGrant, JoinRefuseCode, JoinRefused, JoinRequest};
 pub use mail::{LaterReason, MailFrame, Verdict, Verdicts};
-pub use members::{Neighbour, Neighbours, SecretFrame};
+pub use members::{Neighbour, Neighbours, SecretFrame, SwarmAddresses};
 pub use receipt::Receipts;
 pub use roster::{RosterAdvert, RosterPart, RosterPull, RosterVersion};
 
@@ -63,6 +63,8 @@ pub enum Frame {
     Goodbye(Goodbye),
     /// Where other members were last reached.
     Neighbours(Neighbours),
+    /// Where the sender's swarm listens.
+    Swarm(SwarmAddresses),
     /// Word of messages that came from the other side.
     Receipts(Receipts),
     /// The receipts up to this one are durable.
@@ -98,6 +100,7 @@ impl Frame {
             Self::Pong(body) => put(kind::PONG, body, out),
             Self::Goodbye(body) => put(kind::GOODBYE, body, out),
             Self::Neighbours(body) => put(kind::NEIGHBOURS, body, out),
+            Self::Swarm(body) => put(kind::SWARM, body, out),
             Self::Receipts(body) => put(kind::RECEIPTS, body, out),
             Self::ReceiptsTaken(body) => put(kind::RECEIPTS_TAKEN, body, out),
             Self::JoinRequest(body) => put(kind::JOIN_REQUEST, body, out),
@@ -133,6 +136,7 @@ impl Frame {
             kind::PONG => Self::Pong(take(kind, body)?),
             kind::GOODBYE => Self::Goodbye(take(kind, body)?),
             kind::NEIGHBOURS => Self::Neighbours(take(kind, body)?),
+            kind::SWARM => Self::Swarm(take(kind, body)?),
             kind::RECEIPTS => Self::Receipts(take(kind, body)?),
             kind::RECEIPTS_TAKEN => Self::ReceiptsTaken(take(kind, body)?),
             kind::JOIN_REQUEST => Self::JoinRequest(take(kind, body)?),
@@ -153,7 +157,7 @@ pub const fn body_limit(kind: u8) -> usize {
             256
         }
         kind::GOODBYE | kind::JOIN_CONFIRM | kind::JOIN_REFUSED => 256,
-        kind::HELLO | kind::HELLO_ACK | kind::GREETING => 16 << 10,
+        kind::HELLO | kind::HELLO_ACK | kind::GREETING | kind::SWARM => 16 << 10,
         kind::NEIGHBOURS | kind::ROSTER_ADVERT | kind::VERDICTS | kind::RECEIPTS => 256 << 10,
         kind::JOIN_REQUEST | kind::JOIN_CLASHES => 1 << 20,
         kind::MEMBERS | kind::JOIN_GRANT => 4 << 20,
@@ -215,6 +219,7 @@ mod kind {
     pub(super) const GREETING: u8 = 15;
     pub(super) const RECEIPTS: u8 = 16;
     pub(super) const RECEIPTS_TAKEN: u8 = 17;
+    pub(super) const SWARM: u8 = 18;
     pub(super) const JOIN_REQUEST: u8 = 32;
     pub(super) const JOIN_CLASHES: u8 = 33;
     pub(super) const JOIN_CONFIRM: u8 = 34;

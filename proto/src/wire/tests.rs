@@ -84,6 +84,7 @@ fn every_kind() -> Vec<Frame> {
             node: key.id(),
             addresses: vec!["10.0.0.1:23001".parse().unwrap()],
         }])),
+        Frame::Swarm(SwarmAddresses(vec!["10.0.0.1:23002".parse().unwrap()])),
         Frame::JoinRequest(Box::new(JoinRequest {
             versions: VERSIONS,
             mesh: list.mesh(),

@@ -24,7 +24,7 @@ pub struct Host {
     pub ip: Ipv4Addr,
     /// Its network.
     pub place: Place,
-    number: usize,
+    pub(super) number: usize,
 }
 
 impl Lan {
@@ -147,7 +147,7 @@ impl Host {
         ))
     }
 
-    fn nft(&self, rules: &str) -> Result<()> {
+    pub(super) fn nft(&self, rules: &str) -> Result<()> {
         let mut nft = self.place.command("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn()?;
         nft.stdin.take().context("no stdin")?.write_all(rules.as_bytes())?;
         ensure!(nft.wait()?.success(), "nft refused {rules}");
@@ -155,7 +155,7 @@ impl Host {
     }
 }
 
-fn shell(script: &str) -> Result<()> {
+pub(super) fn shell(script: &str) -> Result<()> {
     let output = Command::new("sh").args(["-c", script]).output()?;
     ensure!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())

@@ -5,8 +5,10 @@
 
 mod lan;
 mod slots;
+mod wires;
 
 pub use lan::{Host, Lan};
+pub use wires::Between;
 
 use crate::binary;
 use anyhow::{Context, Result, bail, ensure};

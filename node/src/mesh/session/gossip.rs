@@ -1,9 +1,13 @@
-//! What a session passes on besides mail: rosters, and where other members were last reached.
+//! What a session passes on besides mail: rosters, where other members were last reached, and where swarms listen.
 
 use super::Session;
+use crate::mesh::relay;
 use crate::mesh::roster::{self, PartOutcome};
 use amesh_proto::node_id::NodeId;
-use amesh_proto::wire::{Frame, Greeting, Neighbour, Neighbours, RosterPart, RosterPull, RosterVersion};
+use amesh_proto::wire::{
+    Frame, Greeting, Neighbour, Neighbours, RosterPart, RosterPull, RosterVersion, SwarmAddresses,
+};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 impl Session {
@@ -73,6 +77,29 @@ impl Session {
             })
             .collect();
         (!known.is_empty()).then(|| Frame::Neighbours(Neighbours(known)))
+    }
+
+    /// Where this node's swarm listens, if it does.
+    pub(super) fn own_swarm(&self) -> Option<Frame> {
+        let mut addresses = self.shared.relay.as_ref()?.swarm.listening().borrow().clone();
+        addresses.retain(|address| self.shared.may_pass_on(address));
+        addresses.truncate(SwarmAddresses::LIMIT);
+        (!addresses.is_empty()).then_some(Frame::Swarm(SwarmAddresses(addresses)))
+    }
+
+    /// The other end's swarm: first of all at the address at which the other end answers.
+    pub(super) fn meet_swarm(&self, told: SwarmAddresses) {
+        let Some(relay) = &self.shared.relay else { return };
+        let far = self.connection.remote_address();
+        let here = told.0.first().filter(|_| !relay::is_relayed(&far));
+        let here = here.map(|first| SocketAddr::new(far.ip().to_canonical(), first.port()));
+        let mut addresses: Vec<SocketAddr> = here.into_iter().collect();
+        for address in told.0.into_iter().take(SwarmAddresses::LIMIT) {
+            if self.shared.may_pass_on(&address) && !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        relay.swarm.meet(self.node, addresses);
     }
 
     pub(super) fn meet(&self, neighbours: Neighbours) {

@@ -3,25 +3,25 @@
 use super::village::*;
 use crate::tasks::Tasks;
 use amesh_proto::ticket::Ticket;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 
 /// Two sockets, each standing for the node at the far end.
-struct Cable {
-    as_first: SocketAddr,
-    as_second: SocketAddr,
+pub(super) struct Cable {
+    pub(super) as_first: SocketAddr,
+    pub(super) as_second: SocketAddr,
     /// Of a thousand packets, so many are dropped.
     loss: Arc<AtomicU32>,
     _tasks: Tasks,
 }
 
 impl Cable {
-    async fn between(first: &Node, second: &Node) -> Self {
-        let one = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
-        let two = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
+    pub(super) async fn between(first: &Node, second: &Node) -> Self {
+        let one = Arc::new(UdpSocket::bind(beside(second)).await.unwrap());
+        let two = Arc::new(UdpSocket::bind(beside(first)).await.unwrap());
         let (as_first, as_second) = (one.local_addr().unwrap(), two.local_addr().unwrap());
         let loss = Arc::new(AtomicU32::new(0));
         let tasks = Tasks::new("cable");
@@ -31,7 +31,7 @@ impl Cable {
         Self { as_first, as_second, loss, _tasks: tasks }
     }
 
-    fn pull(&self) {
+    pub(super) fn pull(&self) {
         self.loss.store(1000, Ordering::SeqCst);
     }
 
@@ -42,6 +42,12 @@ impl Cable {
     fn lose(&self, of_a_thousand: u32) {
         self.loss.store(of_a_thousand, Ordering::SeqCst);
     }
+}
+
+/// A port that `node` can send to.
+fn beside(node: &Node) -> SocketAddr {
+    let v6 = node.mesh.listen_addr().is_ipv6();
+    if v6 { (Ipv6Addr::LOCALHOST, 0).into() } else { (Ipv4Addr::LOCALHOST, 0).into() }
 }
 
 async fn carry(from: Arc<UdpSocket>, through: Arc<UdpSocket>, to: SocketAddr, loss: Arc<AtomicU32>) {

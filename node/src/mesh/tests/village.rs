@@ -6,7 +6,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::mesh::{Config, Identity, Mesh, MeshError, Parts};
 use crate::message::{self, Accepted, Hallway, Refusal};
 use crate::tasks::Tasks;
-use amesh_discovery::finder::{Candidate, Event, Source};
+use amesh_discovery::finder::{Candidate, Event, Finder, Source};
+use amesh_discovery::hosts::libp2p::{Config as SwarmConfig, Swarm};
 use amesh_discovery::hosts::memory::Memory;
 use amesh_discovery::interfaces::Interfaces;
 use amesh_discovery::manager::{self, Manager};
@@ -37,6 +38,7 @@ pub(super) struct Node {
     pub(super) disk: MemoryDisk,
     data: TempDir,
     listen: SocketAddr,
+    pub(super) swarm: Option<Arc<Swarm>>,
 }
 
 impl Node {
@@ -48,6 +50,22 @@ impl Node {
             data: tempfile::tempdir().unwrap(),
             listen: any_port(),
             secret: None,
+            swarm: false,
+        };
+        Self::with(off, store).await
+    }
+
+    /// Listens at `listen` and has a swarm, which believes nobody who names a loopback address: on this one machine it
+    /// goes through others wherever it was not told the way by the mesh.
+    pub(super) async fn with_swarm(host: &str, listen: &str) -> Self {
+        let (store, disk) = Store::in_memory(amesh_store::Config::default()).unwrap();
+        let off = Stopped {
+            host: host.to_owned(),
+            disk,
+            data: tempfile::tempdir().unwrap(),
+            listen: listen.parse().unwrap(),
+            secret: None,
+            swarm: true,
         };
         Self::with(off, store).await
     }
@@ -62,12 +80,13 @@ impl Node {
             data: tempfile::tempdir().unwrap(),
             listen: any_port(),
             secret,
+            swarm: false,
         };
         Self::with(off, store).await
     }
 
     async fn with(off: Stopped, store: Store) -> Self {
-        let Stopped { host, disk, data, listen, secret } = off;
+        let Stopped { host, disk, data, listen, secret, swarm } = off;
         let identity = Identity::load_or_create(data.path()).unwrap();
         let naming = Naming::new("default", "aimaestro.local", &host).unwrap();
         let directory = Directory::new(naming, identity.node_id());
@@ -78,10 +97,23 @@ impl Node {
         let hallway = Hallway::new(config, store.clone(), agents, clock.clone(), Tasks::new("hallway"));
         let config = Config { listen, share_loopback: true, secret: secret.clone(), ..Config::default() };
         let (finder, ears) = (Arc::new(Memory::default()), Tasks::new("ears"));
+        let swarm = swarm.then(|| {
+            Swarm::new(SwarmConfig {
+                listen: "127.0.0.1:0".parse().unwrap(),
+                key: identity.keypair().unwrap(),
+                version: "test".to_owned(),
+                share_loopback: false,
+                hole_punching: false,
+            })
+        });
+        let mut finders: Vec<Arc<dyn Finder>> = vec![finder.clone()];
+        if let Some(swarm) = &swarm {
+            finders.push(swarm.clone());
+        }
         let nothing = Interfaces { skip: Vec::new(), only: vec!["none".to_owned()] };
         let started = Manager::start(
             manager::Config { own: identity.node_id(), interfaces: nothing },
-            vec![finder.clone()],
+            finders,
             Arc::new(|| SystemClock.monotonic()),
             &ears.stopping(),
         );
@@ -96,32 +128,35 @@ impl Node {
             clock,
             tasks: Tasks::new("mesh"),
             discovery: Some((started.manager, started.events)),
+            swarm: swarm.clone(),
         };
         let mesh = Mesh::start(config, parts).await.unwrap();
         let listen = mesh.listen_addr();
-        Self { mesh, hallway, store, finder, ears, secret, host, disk, data, listen }
+        Self { mesh, hallway, store, finder, ears, secret, host, disk, data, listen, swarm }
     }
 
     /// Stops in good order. What is on disk stays.
     pub(super) async fn stop(self) -> Stopped {
-        let Self { mesh, hallway, store, ears, secret, host, disk, data, listen, .. } = self;
+        let Self { mesh, hallway, store, ears, secret, host, disk, data, listen, swarm, .. } = self;
+        let swarm = swarm.is_some();
         ears.shutdown(Duration::from_secs(20)).await.unwrap();
         mesh.shutdown(Duration::from_secs(20)).await.unwrap();
         drop((mesh, hallway));
         store.close().await.unwrap();
         port_is_free(listen).await;
-        Stopped { host, disk, data, listen, secret }
+        Stopped { host, disk, data, listen, secret, swarm }
     }
 
     /// Dies: nobody is told, and what was not durable is lost.
     pub(super) async fn die(self) -> Stopped {
-        let Self { mesh, hallway, store, ears, secret, host, disk, data, listen, .. } = self;
+        let Self { mesh, hallway, store, ears, secret, host, disk, data, listen, swarm, .. } = self;
+        let swarm = swarm.is_some();
         ears.shutdown(Duration::from_secs(20)).await.unwrap();
         disk.crash();
         mesh.vanish().await;
         drop((mesh, hallway, store));
         port_is_free(listen).await;
-        Stopped { host, disk, data, listen, secret }
+        Stopped { host, disk, data, listen, secret, swarm }
     }
 
     /// Another machine with a copy of this one's data directory.
@@ -134,15 +169,20 @@ impl Node {
         for peer in self.store.peers().unwrap() {
             store.put_peer(peer).await.unwrap();
         }
-        let off = Stopped { host: self.host.clone(), disk, data, listen: any_port(), secret: None };
+        let off =
+            Stopped { host: self.host.clone(), disk, data, listen: any_port(), secret: None, swarm: false };
         Self::with(off, store).await
     }
 
     /// Discovery tells this node where `other` is.
     pub(super) async fn hears_of(&self, other: &Self) {
+        self.hears_of_it_at(other, other.mesh.listen_addr()).await;
+    }
+
+    pub(super) async fn hears_of_it_at(&self, other: &Self, address: SocketAddr) {
         let candidate = Candidate {
             node: Some(other.mesh.node_id()),
-            addresses: vec![other.mesh.listen_addr()],
+            addresses: vec![address],
             source: Source::Memory,
             label: Some(other.host.clone()),
             mesh_hint: Some(other.mesh.shared.mesh_id().short_hash()),
@@ -171,6 +211,12 @@ impl Node {
             self.mesh.peers().iter().any(|peer| peer.node_id == node && peer.state == PeerState::Connected)
         })
         .await;
+    }
+
+    /// How `other` is reached, as the owner is shown it.
+    pub(super) fn path_to(&self, other: &Self) -> Option<String> {
+        let node = other.mesh.node_id().to_string();
+        self.mesh.peers().into_iter().find(|peer| peer.node_id == node)?.path
     }
 
     pub(super) async fn parted_from(&self, other: &Self) {
@@ -249,6 +295,7 @@ pub(super) struct Stopped {
     data: TempDir,
     listen: SocketAddr,
     secret: Option<String>,
+    swarm: bool,
 }
 
 impl Stopped {

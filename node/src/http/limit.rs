@@ -295,6 +295,23 @@ mod tests {
     }
 
     #[test]
+    fn strangers_get_what_the_protocol_allows_by_the_minute_and_by_the_hour() {
+        let profile = Profile { route_per_minute: 0, ..Profile::public() };
+        let limits = Limits::<u64>::new(profile);
+        let takes = |take: &dyn Fn() -> bool| (0..1_000).take_while(|_| take()).count();
+        assert_eq!(takes(&|| limits.agent(Class::Route, &1, NOW).is_ok()), 500);
+        let waits = limits.agent(Class::Route, &1, NOW).unwrap_err();
+        assert_eq!((waits.standing.limit, waits.standing.remaining), (500, 0));
+        assert_eq!(takes(&|| limits.agent(Class::Pending, &1, NOW).is_ok()), 30);
+        assert_eq!(takes(&|| limits.agent(Class::Other, &1, NOW).is_ok()), 100);
+        assert_eq!(takes(&|| limits.recipient(&1, NOW).is_ok()), 120);
+        let source = "192.0.2.1".parse().unwrap();
+        assert_eq!(takes(&|| limits.registration(source, NOW).is_ok()), 10);
+        let sixty = Limits::<u64>::new(Profile::public());
+        assert_eq!(takes(&|| sixty.agent(Class::Route, &1, NOW).is_ok()), 60);
+    }
+
+    #[test]
     fn sources_of_one_ipv6_network_share_a_limit() {
         let limits = Limits::<u64>::new(Profile { register_per_minute: 1, ..Profile::public() });
         let (a, b): (IpAddr, IpAddr) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());

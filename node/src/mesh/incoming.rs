@@ -245,3 +245,13 @@ fn outcome(written: Result<bool, Refusal>) -> Outcome {
 
 /// Messages judged by one task.
 const GROUP: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mail_beyond_the_recipients_limit_is_put_off_and_not_refused() {
+        assert_eq!(outcome(Err(Refusal::Limited { retry_after: 9 })), Outcome::Later(LaterReason::Limit));
+    }
+}

@@ -18,6 +18,7 @@ mod faults;
 mod incoming;
 mod mailbox;
 mod notice;
+mod per_minute;
 mod plan;
 mod receipt;
 pub mod retry;
@@ -39,6 +40,7 @@ pub use receipt::ReadReceipt;
 pub use settle::Settled;
 pub use turns::Turns;
 
+use crate::agents::directory::Resolution;
 use crate::agents::{Agent, Agents};
 use crate::clock::SharedClock;
 use crate::tasks::Tasks;
@@ -46,9 +48,10 @@ use accept::Circumstances;
 use amesh_proto::attachment::Attachment;
 use amesh_proto::id::MessageId;
 use amesh_proto::message::Priority;
-use amesh_store::{Destination, NewMail, Store};
+use amesh_store::{AgentNo, Destination, NewMail, Store};
 use deliver::Deliver;
 use faults::Faults;
+use per_minute::{PerMinute, TooOften};
 use plan::{Plan, Question};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -71,6 +74,9 @@ pub struct Config {
     pub longest_ttl_days: u64,
     /// Bad signatures that one source may bring in a minute before all its mail is refused for the rest of it.
     pub bad_signatures_per_minute: u32,
+    /// Messages a minute that links together may bring to one agent of this node (RAT-3); what is more is put off, and comes
+    /// later. Zero is no limit. What agents of this node send is limited by `http`.
+    pub received_by_link_per_minute: u32,
     /// How often expired mail is looked for, in seconds.
     pub expire_every_s: u64,
     /// When unreachable hosts are tried again.
@@ -88,6 +94,8 @@ impl Default for Config {
             default_ttl_days: 7,
             longest_ttl_days: 30,
             bad_signatures_per_minute: 60,
+            // As on loopback: only members bring mail by links, each for agents that its own doors have limited.
+            received_by_link_per_minute: 60_000,
             expire_every_s: 30,
             retry: retry::Config::default(),
             webhook: deliver::webhook::Config::default(),
@@ -120,6 +128,8 @@ struct Inner {
     tasks: Tasks,
     deliver: Deliver,
     faults: Faults,
+    /// Messages that links brought, by recipient; where that is limited.
+    by_link: Option<PerMinute<AgentNo>>,
     /// Set while the wall clock has jumped: nothing expires (DESIGN §5, Clocks).
     clock_is_off: AtomicBool,
 }
@@ -145,8 +155,11 @@ impl Hallway {
     pub fn new(config: Config, store: Store, agents: Agents, clock: SharedClock, tasks: Tasks) -> Self {
         let deliver = Deliver::new(&config, &agents, clock.clone());
         let faults = Faults::new(config.bad_signatures_per_minute);
+        let by_link = config.received_by_link_per_minute;
+        let by_link = (by_link > 0).then(|| PerMinute::new(by_link));
         let clock_is_off = AtomicBool::new(false);
-        Self { inner: Arc::new(Inner { config, store, agents, clock, tasks, deliver, faults, clock_is_off }) }
+        let inner = Inner { config, store, agents, clock, tasks, deliver, faults, by_link, clock_is_off };
+        Self { inner: Arc::new(inner) }
     }
 
     /// A message's whole life from a door to its answer. The answer means: on disk (DESIGN §1.1).
@@ -177,7 +190,8 @@ impl Hallway {
         let inner = &*self.inner;
         let now = inner.clock.now();
         let directory = inner.agents.directory();
-        inner.faults.admit(&incoming, inner.clock.monotonic())?;
+        let (source, instant) = (faults::source_of(&incoming), inner.clock.monotonic());
+        inner.faults.admit(source, instant)?;
         let around = Circumstances {
             directory,
             config: &inner.config,
@@ -185,10 +199,13 @@ impl Hallway {
             random: rand::random(),
             thread_of: &|agent, parent| self.thread_of(agent, parent),
         };
-        let source = faults::source_of(&incoming);
         let draft = accept::accept(incoming, &around)?;
+        let recipient = directory.resolve(&draft.mail.to);
+        if draft.is_carried() {
+            self.has_time_for(&recipient, instant)?;
+        }
         let verified = verify::verify(draft, directory)
-            .inspect_err(|refusal| inner.faults.count(source, refusal, inner.clock.monotonic()))?;
+            .inspect_err(|refusal| inner.faults.count(source, refusal, instant))?;
         let mail = &verified.draft.mail;
         let foreign = Destination::Provider(mail.to.provider().to_owned());
         let plan = plan::plan(Question {
@@ -197,12 +214,22 @@ impl Hallway {
             from: &mail.from,
             to: &mail.to,
             sender: verified.draft.standing(directory),
-            recipient: directory.resolve(&mail.to),
+            recipient,
             require_signatures: inner.config.require_signatures,
             own_domain: directory.naming().is_ours(&mail.to),
             provider_served: inner.deliver.is_served(&foreign),
         })?;
         Ok(commit::prepared(verified.draft, plan, now))
+    }
+
+    /// RAT-3 for mail that a link brings: before its signature is looked at.
+    fn has_time_for(&self, recipient: &Resolution, instant: Duration) -> Result<(), Refusal> {
+        match (&self.inner.by_link, recipient) {
+            (Some(limit), Resolution::Local(agent)) => limit
+                .take(agent.no, instant)
+                .map_err(|TooOften(retry_after)| Refusal::Limited { retry_after }),
+            _ => Ok(()),
+        }
     }
 
     /// Step 4. The change is handed to the store's writer before this returns, so calls are committed in call order;

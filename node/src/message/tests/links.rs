@@ -2,9 +2,10 @@
 
 use super::house::*;
 use crate::agents::directory::Member;
-use crate::message::{Refusal, SignatureFault};
+use crate::message::{Config, Refusal, SignatureFault};
 use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
+use std::time::Duration;
 
 #[tokio::test]
 async fn mail_of_a_peers_agent_is_verified_and_delivered_verbatim() {
@@ -117,4 +118,26 @@ async fn mail_for_somebody_else_never_travels_on() {
     let zoe = house.brought(carried("al", "zoe", "msg_1_a", "hi"), 1).await.unwrap_err();
     assert!(matches!(zoe.code(), "not_found" | "invalid_field"), "{zoe:?}");
     assert_eq!(house.outbox().len(), 0);
+}
+
+#[tokio::test]
+async fn an_agent_to_whom_links_bring_too_much_is_spared_and_nobody_else_is() {
+    let config = Config { received_by_link_per_minute: 2, ..Config::default() };
+    let house = House::with(config, amesh_store::Config::default());
+    let (alice, bob) = (house.agent("alice").await, house.agent("bob").await);
+    house.peer(&["al"]);
+    let to_bob = |number: u64| carried("al", "bob", &format!("msg_1_{number}"), "hi");
+    for number in 1..=2 {
+        house.brought(to_bob(number), number).await.unwrap();
+    }
+    let mut forged = to_bob(3);
+    forged.payload.push(b' ');
+    let limited = house.brought(forged, 3).await.unwrap_err();
+    assert!(matches!(limited, Refusal::Limited { retry_after: 1..=60 }), "before its signature: {limited:?}");
+    house.brought(carried("al", "alice", "msg_2_1", "hi"), 1).await.unwrap();
+    house.send(&alice, signed("alice", "bob", "local")).await.unwrap();
+    assert_eq!(house.inbox(&bob).len(), 3);
+    house.clock.advance(Duration::from_secs(60));
+    house.brought(to_bob(3), 3).await.unwrap();
+    assert_eq!(house.inbox(&bob).len(), 4);
 }

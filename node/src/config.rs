@@ -1,6 +1,7 @@
 //! Every setting, and where it comes from: defaults, then the file, then `AMESH_*` variables, then flags.
 //! Called by `cli/up.rs`; each part owns its own `Config`, this one only gathers them.
 
+use crate::bridge::http_mesh;
 use crate::{agents, http, mesh, message};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -47,6 +48,8 @@ pub struct Config {
     pub message: message::Config,
     /// How links to other nodes behave.
     pub mesh_link: mesh::Config,
+    /// Hosts of the AMP 06a kind, which speak plain HTTP (docs/http-mesh.md).
+    pub http_mesh: http_mesh::Config,
     /// The agents' API: limits and deadlines.
     pub http: http::Config,
 }
@@ -83,6 +86,7 @@ impl Default for Config {
             agents: agents::Config::default(),
             message: message::Config::default(),
             mesh_link: mesh::Config::default(),
+            http_mesh: http_mesh::Config::default(),
             http: http::Config::default(),
         }
     }
@@ -104,8 +108,9 @@ impl Config {
         // AMESH_LOG, AMESH_AGENT and others are not settings of the node: only known names are taken.
         let known = |key: &figment::value::UncasedStr| {
             let first = key.as_str().split("__").next().unwrap_or_default().to_ascii_lowercase();
-            // Lists are read with the flags, which split them at commas: AMESH_API, AMESH_PEERS.
-            SETTINGS.contains(&first.as_str()) && !["api", "peers"].contains(&first.as_str())
+            // These are read with the flags, which split lists at commas.
+            let is_flag = ["api", "peers", "http_mesh"].contains(&key.as_str().to_ascii_lowercase().as_str());
+            SETTINGS.contains(&first.as_str()) && !is_flag
         };
         figment
             .merge(Env::prefixed("AMESH_").filter(known).split("__"))
@@ -114,7 +119,7 @@ impl Config {
     }
 }
 
-const SETTINGS: [&str; 16] = [
+const SETTINGS: [&str; 17] = [
     "data_dir",
     "host",
     "org",
@@ -130,6 +135,7 @@ const SETTINGS: [&str; 16] = [
     "agents",
     "message",
     "mesh_link",
+    "http_mesh",
     "http",
 ];
 

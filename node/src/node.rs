@@ -13,6 +13,7 @@ pub use error::{BuildError, CloseError};
 pub use file::Ready;
 
 use crate::agents::{Agents, directory::Directory};
+use crate::bridge::http_mesh::{self, HttpMesh};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::http::{self, control};
@@ -37,6 +38,7 @@ use tokio::sync::{Notify, mpsc};
 pub struct App {
     store: Store,
     mesh: Mesh,
+    http_mesh: HttpMesh,
     groups: Groups,
     stop_requested: Arc<Notify>,
     ready: Ready,
@@ -65,6 +67,7 @@ impl App {
         let clock: SharedClock = Arc::new(SystemClock);
         // Everything that can fail cheaply comes before the store is opened.
         let bound = http::bind(&http_config(&config)).await?;
+        let for_hosts = http::http_mesh::bind(config.http_mesh.listen).await?;
         private_dir(&data_dir)?;
         let store = open_store(&data_dir, &config)?;
         // The store's lock is the single-instance check: from here on the directory is ours.
@@ -85,15 +88,18 @@ impl App {
         );
         let mesh = start_mesh(&config, &data_dir, identity, &store, &hallway, &clock, &groups).await?;
         agents.webhooks().protect(mesh.listen_addr().port());
+        let http_mesh = start_http_mesh(&config, &store, &hallway, &clock)?;
         hallway.start_expiry();
         housekeeping::start(&groups.hallway, store.clone(), clock.clone(), data_dir.clone());
         let ready = Ready::of(&naming, bound.addresses(), mesh.listen_addr(), mesh.node_id());
+        let ready = Ready { http_mesh: for_hosts.as_ref().map(http::http_mesh::Bound::address), ..ready };
         let stop_requested = Arc::new(Notify::new());
         let parts = http::Parts {
             agents,
             hallway: hallway.clone(),
             store: store.clone(),
             mesh: Some(mesh.clone()),
+            http_mesh: Some(http_mesh.clone()),
             naming,
             clock,
             tasks: groups.doors.clone(),
@@ -102,11 +108,14 @@ impl App {
             stop_requested: stop_requested.clone(),
         };
         let state = http::serve(bound, parts);
+        if let Some(bound) = for_hosts {
+            http::http_mesh::serve(bound, state.clone());
+        }
         control::serve(&data_dir, state)?;
         // The ports of this node are known now, and none of them is a webhook's.
         hallway.start_webhooks();
         let file = NodeFile::write(&data_dir, &ready)?;
-        Ok(Self { store, mesh, groups, stop_requested, ready, file })
+        Ok(Self { store, mesh, http_mesh, groups, stop_requested, ready, file })
     }
 
     /// Where the node is reached, now that it is ready.
@@ -144,15 +153,16 @@ impl App {
     /// # Errors
     /// As [`Self::run`].
     pub async fn close(self) -> Result<(), CloseError> {
-        let Self { store, mesh, groups, file, .. } = self;
+        let Self { store, mesh, http_mesh, groups, file, .. } = self;
         let doors = groups.doors.shutdown(PATIENCE).await;
+        let bridge = http_mesh.shutdown(PATIENCE).await;
         let links = mesh.shutdown(PATIENCE).await;
         let discovery = groups.discovery.shutdown(PATIENCE).await;
         let hallway = groups.hallway.shutdown(PATIENCE).await;
         // Whatever hangs above, the store is closed; nothing acknowledged depends on it, but a clean end does.
         store.close().await?;
         file.remove();
-        for closed in [doors, links, discovery, hallway] {
+        for closed in [doors, bridge, links, discovery, hallway] {
             closed?;
         }
         Ok(())
@@ -172,6 +182,21 @@ fn open_store(data_dir: &Path, config: &Config) -> Result<Store, BuildError> {
 
 fn http_config(config: &Config) -> http::Config {
     http::Config { api: config.api.clone(), ..config.http.clone() }
+}
+
+fn start_http_mesh(
+    config: &Config,
+    store: &Store,
+    hallway: &Hallway,
+    clock: &SharedClock,
+) -> Result<HttpMesh, http_mesh::StartError> {
+    let parts = http_mesh::Parts {
+        store: store.clone(),
+        hallway: hallway.clone(),
+        clock: clock.clone(),
+        tasks: Tasks::new("http mesh"),
+    };
+    HttpMesh::start(config.http_mesh.clone(), parts)
 }
 
 async fn start_mesh(

@@ -55,6 +55,7 @@ impl Prepared {
         let brought_by = match &origin {
             Origin::Node(node) => Holder::Node(*node),
             Origin::Provider(domain) => Holder::Provider(domain.clone()),
+            Origin::HttpHost(name) => Holder::HttpHost(name.clone()),
             Origin::Agent(agent) => Holder::Agent(*agent),
             // No agent has this number, and the node attaches nothing.
             Origin::System => Holder::Agent(AgentNo(0)),
@@ -132,6 +133,7 @@ fn share_files(group: &mut Group<'_>, mail: &Prepared, seq: Seq) -> Result<(), S
         Target::Mailbox { agent, .. } => Holder::Agent(*agent),
         Target::Outbox { destination: Destination::Node(node) } => Holder::Node(*node),
         Target::Outbox { destination: Destination::Provider(domain) } => Holder::Provider(domain.clone()),
+        Target::Outbox { destination: Destination::HttpHost(name) } => Holder::HttpHost(name.clone()),
     };
     let parties = (&mail.brought_by, &recipient);
     attachments::share(group, parties, seq, &mail.attachments, (mail.expires_at, mail.now))

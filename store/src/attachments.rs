@@ -335,6 +335,7 @@ fn upload_key(id: &AttachmentId, holder: &Holder) -> Vec<u8> {
         Holder::Agent(agent) => key.extend([&b"a"[..], &agent.0.to_be_bytes()].concat()),
         Holder::Node(node) => key.extend([b"n", node.as_bytes().as_slice()].concat()),
         Holder::Provider(domain) => key.extend([b"p", domain.as_bytes(), b"\0"].concat()),
+        Holder::HttpHost(name) => key.extend([b"h", name.as_bytes(), b"\0"].concat()),
     }
     key
 }

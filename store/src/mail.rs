@@ -25,6 +25,8 @@ pub enum Destination {
     Node(NodeId),
     /// A remote provider, by domain.
     Provider(String),
+    /// A host of the AMP 06a kind, by the name the owner gave it.
+    HttpHost(String),
 }
 
 impl fmt::Display for Destination {
@@ -32,6 +34,7 @@ impl fmt::Display for Destination {
         match self {
             Self::Node(node) => node.fmt(f),
             Self::Provider(domain) => f.write_str(domain),
+            Self::HttpHost(name) => f.write_str(name),
         }
     }
 }
@@ -45,6 +48,8 @@ pub enum Holder {
     Node(NodeId),
     /// A remote provider, by domain.
     Provider(String),
+    /// A host of the AMP 06a kind, by name.
+    HttpHost(String),
 }
 
 /// Through whom a message came.
@@ -56,6 +61,8 @@ pub enum Origin {
     Node(NodeId),
     /// A remote provider, by domain.
     Provider(String),
+    /// A host of the AMP 06a kind, by name.
+    HttpHost(String),
     /// This node itself: notices. Never bounced.
     System,
 }
@@ -237,6 +244,11 @@ pub enum Settlement {
         /// What proves it.
         basis: String,
     },
+    /// A host that keeps its own books says that it has it.
+    Taken {
+        /// The id it gave it, which need not be ours (IPR-4).
+        remote_id: Option<String>,
+    },
     /// The other side will never take it.
     Refused {
         /// The error code.
@@ -280,6 +292,11 @@ pub enum MessageState {
         code: String,
         /// The reason in words.
         detail: String,
+    },
+    /// A host that keeps its own books says that it has it.
+    Taken {
+        /// The id it gave it, which need not be ours (IPR-4).
+        remote_id: Option<String>,
     },
 }
 

@@ -67,6 +67,7 @@ pub(crate) fn key_of(destination: &Destination) -> Vec<u8> {
     match destination {
         Destination::Node(node) => join(b"n", node.as_bytes()),
         Destination::Provider(domain) => [b"p", domain.as_bytes(), b"\0"].concat(),
+        Destination::HttpHost(name) => [b"h", name.as_bytes(), b"\0"].concat(),
     }
 }
 
@@ -74,14 +75,17 @@ pub(crate) fn key_of(destination: &Destination) -> Vec<u8> {
 pub(crate) fn destination_of(key: &[u8]) -> Result<Destination, StoreError> {
     let parsed = match key.split_first() {
         Some((b'n', node)) => node.first_chunk().map(|bytes| Destination::Node(NodeId::from_bytes(*bytes))),
-        Some((b'p', rest)) => rest
-            .split(|byte| *byte == 0)
-            .next()
-            .and_then(|domain| std::str::from_utf8(domain).ok())
-            .map(|domain| Destination::Provider(domain.to_owned())),
+        Some((b'p', rest)) => named(rest).map(Destination::Provider),
+        Some((b'h', rest)) => named(rest).map(Destination::HttpHost),
         _ => None,
     };
     parsed.ok_or_else(|| damaged(Tree::Outbox))
+}
+
+/// A name up to its zero byte.
+fn named(rest: &[u8]) -> Option<String> {
+    let name = rest.split(|byte| *byte == 0).next()?;
+    std::str::from_utf8(name).ok().map(str::to_owned)
 }
 
 /// Whether there is room for one more (DESIGN §3, Links).
@@ -138,6 +142,7 @@ fn settle_one(
     let Some(head) = take(group, destination, seq)? else { return Ok(()) };
     let (state, notice) = match settlement {
         Settlement::Delivered { basis } => (MessageState::Delivered { basis }, None),
+        Settlement::Taken { remote_id } => (MessageState::Taken { remote_id }, None),
         Settlement::Refused { code, detail, notice } => (MessageState::Failed { code, detail }, notice),
         Settlement::Expired { notice } => (expired(), notice),
         Settlement::Dropped => (dropped(), None),

@@ -7,6 +7,7 @@ pub mod binary;
 pub mod example;
 pub mod example_config;
 pub mod http;
+pub mod http_host;
 pub mod lab;
 pub mod ledger;
 pub mod load;

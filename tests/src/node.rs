@@ -125,7 +125,9 @@ impl Node {
 
     /// After a restart the node is where it was, as it would be with fixed ports.
     fn keep_ports(&mut self, ready: &Ready) {
-        for (option, address) in [("--api", ready.api), ("--mesh", ready.mesh)] {
+        let listeners =
+            [("--api", Some(ready.api)), ("--mesh", Some(ready.mesh)), ("--http-mesh", ready.http_mesh)];
+        for (option, address) in listeners.into_iter().filter_map(|(option, at)| Some((option, at?))) {
             if let Some(at) = self.options.iter().position(|given| given == option) {
                 self.options[at + 1] = address.to_string();
             }

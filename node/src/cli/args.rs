@@ -53,6 +53,8 @@ pub enum Command {
     Leave,
     /// List the machines of this mesh and neighbours that are not members, remove one, or let one invite others.
     Peers(PeersArgs),
+    /// List hosts of the HTTP mesh and those that ask to be; accept, refuse or remove one.
+    Hosts(HostsArgs),
     /// List the agents that this node can reach; rename or remove one of this node, or accept the changed key of one.
     Agents(AgentsArgs),
     /// List those who may have agents of their own here by a user key; add, suspend or remove one.
@@ -124,6 +126,9 @@ pub struct UpArgs {
     /// Do without libp2p: reach members directly, or not at all.
     #[arg(long, conflicts_with = "swarm")]
     pub no_swarm: bool,
+    /// Where HTTP mesh hosts connect, TCP [default: nowhere].
+    #[arg(long, env = "AMESH_HTTP_MESH", value_name = "ADDR:PORT")]
+    pub http_mesh: Option<SocketAddr>,
     /// Another node to look for; may be given more than once.
     #[arg(long, env = "AMESH_PEERS", value_name = "HOST:PORT", value_delimiter = ',')]
     pub peer: Vec<String>,
@@ -205,6 +210,41 @@ pub enum PeersAction {
     Promote {
         /// The node's id, its host name, or the end of its id.
         id: String,
+    },
+}
+
+/// `amesh hosts`.
+#[derive(Debug, Args)]
+pub struct HostsArgs {
+    /// What to do with them; nothing lists them.
+    #[command(subcommand)]
+    pub action: Option<HostsAction>,
+}
+
+/// What `amesh hosts` can do.
+#[derive(Debug, Subcommand)]
+pub enum HostsAction {
+    /// List hosts and requests.
+    List,
+    /// Take a host that asks; its agents and those here can write to each other then.
+    Accept {
+        /// Its name.
+        name: String,
+    },
+    /// Do not take a host that asks.
+    Refuse {
+        /// Its name.
+        name: String,
+    },
+    /// Remove a host that was accepted; those in the configuration file are taken out there.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// Forget the key of an agent at such a host: the next one it signs with is taken as its first.
+    Forget {
+        /// The agent's address.
+        address: String,
     },
 }
 

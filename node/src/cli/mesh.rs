@@ -71,8 +71,9 @@ pub(super) async fn peers(ctx: &Context, args: &PeersArgs) -> anyhow::Result<()>
     }
     let list = control.peers().await.map_err(Trouble::from)?;
     ctx.out.show(&list, || {
+        let http_hosts = super::hosts::table_of(&list.http_hosts);
         if list.peers.is_empty() {
-            return "no other node has been seen".to_owned();
+            return format!("no other node has been seen{http_hosts}");
         }
         let rows: Vec<_> = list.peers.iter().map(row).collect();
         let reasons = list.peers.iter().filter_map(|peer| {
@@ -82,6 +83,7 @@ pub(super) async fn peers(ctx: &Context, args: &PeersArgs) -> anyhow::Result<()>
         let conflicts = list.peers.iter().filter_map(|peer| Some(conflict(peer.label_conflict.as_ref()?)));
         table(["HOST", "STATE", "ROLE", "NODE", "ADDRESS", "RTT", "LAST SEEN"], &rows)
             + &reasons.chain(conflicts).collect::<String>()
+            + &http_hosts
     })
 }
 

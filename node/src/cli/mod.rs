@@ -13,6 +13,7 @@ mod export;
 mod fetch;
 mod follow;
 mod generate;
+mod hosts;
 mod inbox;
 mod init;
 pub mod links;
@@ -46,6 +47,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Join(args) => mesh::join(&ctx, &args).await,
         Command::Leave => mesh::leave(&ctx).await,
         Command::Peers(args) => mesh::peers(&ctx, &args).await,
+        Command::Hosts(args) => hosts::hosts(&ctx, &args).await,
         Command::Agents(args) => look::agents(&ctx, &args).await,
         Command::Owners(args) => owners::owners(&ctx, &args).await,
         Command::Queue(args) => look::queue(&ctx, &args).await,

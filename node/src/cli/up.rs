@@ -78,6 +78,7 @@ fn config(ctx: &Context, args: UpArgs) -> anyhow::Result<Config> {
     config.mesh = args.mesh.unwrap_or(config.mesh);
     config.swarm = args.swarm.unwrap_or(config.swarm);
     config.no_swarm = args.no_swarm || (config.no_swarm && args.swarm.is_none());
+    config.http_mesh.listen = args.http_mesh.or(config.http_mesh.listen);
     if !args.peer.is_empty() {
         config.peers = args.peer;
     }

@@ -2,8 +2,9 @@
 //! Called by the commands that manage the node.
 
 use amesh_proto::api::control::{
-    BackupDone, BackupRequest, Done, Invitation, InviteRequest, JoinRequest, Joined, NodeFacts, OwnedAgents,
-    PeerList, PeerPromoted, PeerRemoved, PromotePeer, QueuePage, RemovePeer, Status, VerifyReport,
+    BackupDone, BackupRequest, Done, ForgetOutsider, HttpHostNamed, HttpHosts, Invitation, InviteRequest,
+    JoinRequest, Joined, NodeFacts, OwnedAgents, PeerList, PeerPromoted, PeerRemoved, PromotePeer, QueuePage,
+    RemovePeer, Status, VerifyReport,
 };
 use amesh_proto::api::error::ErrorBody;
 use amesh_proto::api::owner::{
@@ -103,6 +104,30 @@ impl Control {
     /// As any owner's request.
     pub async fn peers(&self) -> Result<PeerList, ControlError> {
         self.get("/peers").await
+    }
+
+    /// The HTTP mesh.
+    ///
+    /// # Errors
+    /// As any owner's request.
+    pub async fn http_hosts(&self) -> Result<HttpHosts, ControlError> {
+        self.get("/hosts").await
+    }
+
+    /// Does `what` (`accept`, `refuse` or `remove`) with a host of the HTTP mesh.
+    ///
+    /// # Errors
+    /// As any owner's request.
+    pub async fn http_host(&self, what: &str, name: &str) -> Result<Done, ControlError> {
+        self.post(&format!("/hosts/{what}"), &HttpHostNamed { name: name.to_owned() }, SOON).await
+    }
+
+    /// Forgets an agent of an HTTP mesh host.
+    ///
+    /// # Errors
+    /// As any owner's request.
+    pub async fn forget_outsider(&self, address: &str) -> Result<Done, ControlError> {
+        self.post("/hosts/forget", &ForgetOutsider { address: address.to_owned() }, SOON).await
     }
 
     /// Removes a member.

@@ -70,6 +70,20 @@ impl Profile {
     }
 }
 
+impl Profile {
+    /// For hosts of the HTTP mesh, which the owner has listed: the upper tier of A-30, and RAT-3.
+    #[must_use]
+    pub fn host() -> Self {
+        Self {
+            route_per_minute: 1_000,
+            route_burst: 1_000,
+            route_per_hour: 10_000,
+            other_per_minute: 600,
+            ..Self::public()
+        }
+    }
+}
+
 impl Default for Profile {
     fn default() -> Self {
         Self::local()

@@ -9,6 +9,7 @@ pub mod control;
 mod error;
 mod finish;
 mod guard;
+pub mod http_mesh;
 mod limit;
 mod mailbox;
 pub mod openapi;
@@ -60,6 +61,8 @@ pub struct Config {
     pub local_limits: Profile,
     /// Limits on every other listener.
     pub public_limits: Profile,
+    /// Limits of each HTTP mesh host, and for strangers at its listener.
+    pub host_limits: Profile,
 }
 
 impl Default for Config {
@@ -76,6 +79,7 @@ impl Default for Config {
             attachments: crate::attachments::Config::default(),
             local_limits: Profile::local(),
             public_limits: Profile::public(),
+            host_limits: Profile::host(),
         }
     }
 }

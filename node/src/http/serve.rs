@@ -34,6 +34,11 @@ pub enum BindError {
     /// Somebody else listens there.
     #[error("port taken: another program listens on {0}. Stop it, or choose another address with --api")]
     Taken(SocketAddr),
+    /// Somebody else listens where HTTP mesh hosts were to connect.
+    #[error(
+        "port taken: another program listens on {0}. Stop it, or choose another address with --http-mesh"
+    )]
+    TakenForHosts(SocketAddr),
     /// The system says no.
     #[error("cannot listen on {address}: {cause}")]
     Listen {
@@ -85,7 +90,7 @@ pub async fn bind(config: &Config) -> Result<Bound, BindError> {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<(SocketAddr, TcpListener), BindError> {
+pub(super) async fn listen(address: SocketAddr) -> Result<(SocketAddr, TcpListener), BindError> {
     let failed = |cause: io::Error| match cause.kind() {
         io::ErrorKind::AddrInUse => BindError::Taken(address),
         _ => BindError::Listen { address, cause },
@@ -214,7 +219,7 @@ where
 }
 
 /// Full is an answer (DESIGN §1.8): said in one write, without waiting for the request.
-fn turn_away(stream: TcpStream) {
+pub(super) fn turn_away(stream: TcpStream) {
     const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\nretry-after: 1\r\n\
         content-length: 76\r\n\r\n{\"error\":\"unavailable\",\"message\":\"too many connections; try again shortly\"}\n";
     if let Ok(mut stream) = stream.into_std() {

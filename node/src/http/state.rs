@@ -2,8 +2,10 @@
 
 use crate::agents::Agents;
 use crate::attachments::Places;
+use crate::bridge::http_mesh::HttpMesh;
 use crate::clock::SharedClock;
 use crate::http::Config;
+use crate::http::http_mesh::Who;
 use crate::http::limit::{Limits, Profile};
 use crate::mesh::Mesh;
 use crate::message::Hallway;
@@ -28,6 +30,8 @@ pub struct Parts {
     pub store: Store,
     /// The other nodes; `None` in tests of the doors alone.
     pub mesh: Option<Mesh>,
+    /// Hosts of the HTTP mesh; `None` in tests of the doors alone.
+    pub http_mesh: Option<HttpMesh>,
     /// This node's names.
     pub naming: Naming,
     /// Time.
@@ -51,6 +55,8 @@ pub struct State {
     pub(crate) local_limits: Limits<AgentNo>,
     /// On all others.
     pub(crate) public_limits: Limits<AgentNo>,
+    /// For HTTP mesh hosts.
+    pub(crate) host_limits: Limits<Who>,
     /// Places for requests that wait for mail.
     pub(crate) long_polls: Semaphore,
     /// Where the agents' API listens.
@@ -71,10 +77,21 @@ impl State {
         let started = parts.clock.monotonic();
         let local_limits = Limits::new(parts.config.local_limits);
         let public_limits = Limits::new(parts.config.public_limits);
+        let host_limits = Limits::new(parts.config.host_limits);
         let long_polls = Semaphore::new(parts.config.max_long_polls.min(Semaphore::MAX_PERMITS));
         let uploads = Places::new(&parts.config.attachments);
         let downloads = Arc::new(Semaphore::new(parts.config.attachments.downloads));
-        Arc::new(Self { parts, local_limits, public_limits, long_polls, api, uploads, downloads, started })
+        Arc::new(Self {
+            parts,
+            local_limits,
+            public_limits,
+            host_limits,
+            long_polls,
+            api,
+            uploads,
+            downloads,
+            started,
+        })
     }
 
     /// Wall time.

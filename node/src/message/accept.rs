@@ -3,6 +3,7 @@
 
 use super::Config;
 mod carried;
+pub(super) mod forwarded;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
 use amesh_proto::{json, limits};
 use amesh_store::LaneStamp;
+use forwarded::HostSource;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -41,16 +43,21 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Brought by a link or a provider, not sent by an agent of this node.
+    /// Brought by a link or a host, not sent by an agent of this node.
     pub(super) fn is_carried(&self) -> bool {
         !matches!(self.source, Source::Agent(_))
+    }
+
+    /// From an HTTP host whose unsigned mail the owner takes.
+    pub(super) fn is_relaxed(&self) -> bool {
+        matches!(&self.source, Source::HttpHost(host) if host.relaxed)
     }
 
     /// Whether the sender may use its name. Of carried mail, the origin's roster has answered that (step 2).
     pub(super) fn standing(&self, directory: &Directory) -> Standing {
         match &self.source {
             Source::Agent(agent) => directory.standing(agent),
-            Source::Peer(_) => Standing::Holds,
+            Source::Peer(_) | Source::HttpHost(_) => Standing::Holds,
         }
     }
 }
@@ -60,6 +67,7 @@ impl Draft {
 pub(super) enum Source {
     Agent(Arc<Agent>),
     Peer(NodeId),
+    HttpHost(Arc<HostSource>),
 }
 
 /// What acceptance needs besides the message.
@@ -79,6 +87,7 @@ pub(super) fn accept(incoming: Incoming, around: &Circumstances<'_>) -> Result<D
             from_agent(&agent, *request, idempotency_key, around)
         }
         Incoming::FromPeer { peer, mail, lane } => carried::from_peer(peer, *mail, lane, around),
+        Incoming::FromHttpHost(forwarded) => forwarded::from_http_host(*forwarded, around),
     }
 }
 
@@ -221,6 +230,10 @@ fn check_envelope(request: &RouteRequest, agent: &Agent) -> Result<(), Refusal> 
             agent.address
         )));
     }
+    check_fields(request)
+}
+
+fn check_fields(request: &RouteRequest) -> Result<(), Refusal> {
     let characters = request.subject.chars().count();
     if characters > limits::SUBJECT_CHARS {
         return Err(invalid(

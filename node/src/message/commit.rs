@@ -126,6 +126,7 @@ pub(super) fn prepared(draft: Draft, plan: Plan, now: UnixMillis) -> Prepared {
     let origin = match source {
         Source::Agent(agent) => Origin::Agent(agent.no),
         Source::Peer(node) => Origin::Node(node),
+        Source::HttpHost(host) => Origin::HttpHost(host.name.to_string()),
     };
     let target = match &plan {
         Plan::Local { agent, trust } => {
@@ -136,6 +137,7 @@ pub(super) fn prepared(draft: Draft, plan: Plan, now: UnixMillis) -> Prepared {
             mail.to = address.clone();
             Target::Outbox { destination: Destination::Node(*node) }
         }
+        Plan::HttpHost { host } => Target::Outbox { destination: Destination::HttpHost(host.to_string()) },
         Plan::Provider { domain } => Target::Outbox { destination: Destination::Provider(domain.clone()) },
     };
     let mail = NewMail { mail, origin, target, idempotency_key, content_digest, attachments, lane, now };
@@ -152,6 +154,10 @@ impl Facts {
             Plan::Local { agent, .. } => Place::Mailbox(agent),
             Plan::Host { node, host, .. } => {
                 Place::Outbox { destination: Destination::Node(node), host: Some(host) }
+            }
+            Plan::HttpHost { host } => {
+                let host = host.to_string();
+                Place::Outbox { destination: Destination::HttpHost(host.clone()), host: Some(host) }
             }
             Plan::Provider { domain } => {
                 Place::Outbox { destination: Destination::Provider(domain), host: None }

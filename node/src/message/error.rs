@@ -70,6 +70,17 @@ pub enum Refusal {
         /// The command that mends it.
         mend: String,
     },
+    /// An HTTP host brings a message of an agent whose name or key is another's here (DESIGN §6).
+    #[error("{why}")]
+    KeyConflict {
+        /// The sender.
+        address: String,
+        /// For people.
+        why: String,
+    },
+    /// Whether there is such an agent cannot be told at the moment.
+    #[error("{0}")]
+    Unsure(String),
     /// The sender used this id or idempotency key for another message (DESIGN §1.2).
     #[error("you have already sent a different message as {0}")]
     Duplicate(MessageId),
@@ -102,6 +113,8 @@ pub enum SignatureFault {
     Invalid,
     /// The sender's key was not valid when the message was accepted.
     KeyRevoked,
+    /// No key of the sender is known.
+    KeyUnknown,
 }
 
 /// What is full.
@@ -113,6 +126,8 @@ pub enum Full {
     Outbox,
     /// The disk.
     Disk,
+    /// What is remembered of agents at HTTP hosts.
+    Outsiders,
     /// The queue of the one writer.
     Writer,
 }
@@ -130,7 +145,8 @@ impl Refusal {
             Self::Signature(fault) => fault.code(),
             Self::NoRecipient(_) => "not_found",
             Self::External(_) => "external_provider",
-            Self::NameLost { .. } => "key_conflict",
+            Self::NameLost { .. } | Self::KeyConflict { .. } => "key_conflict",
+            Self::Unsure(_) => "unavailable",
             Self::Duplicate(_) => "duplicate_message",
             Self::Full(_) => "queue_full",
             Self::Limited { .. } => "rate_limited",
@@ -148,7 +164,7 @@ impl Refusal {
             Self::Attachment { field, .. } => Some(field),
             Self::NoRecipient(_) | Self::External(_) => Some("to"),
             Self::Signature(_) => Some("signature"),
-            Self::NameLost { .. } => Some("from"),
+            Self::NameLost { .. } | Self::KeyConflict { .. } => Some("from"),
             _ => None,
         }
     }
@@ -162,6 +178,7 @@ impl Refusal {
             Self::NameLost { address, holder, mend } => {
                 json!({"address": address, "held_by": holder, "mend": mend})
             }
+            Self::KeyConflict { address, .. } => json!({"address": address}),
             Self::Duplicate(id) => json!({"id": id.as_str()}),
             Self::Full(full) => json!({"full": full.name()}),
             Self::Limited { retry_after } => json!({"retry_after": retry_after}),
@@ -177,7 +194,10 @@ impl Refusal {
     /// Whether the same message may be accepted later, unchanged: a link answers `later` instead of `refused`.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Full(_) | Self::Limited { .. } | Self::LaneGap { .. } | Self::Store(_))
+        matches!(
+            self,
+            Self::Full(_) | Self::Limited { .. } | Self::LaneGap { .. } | Self::Store(_) | Self::Unsure(_)
+        )
     }
 }
 
@@ -199,6 +219,7 @@ impl SignatureFault {
             Self::Missing => "signature_missing",
             Self::Invalid => "signature_invalid",
             Self::KeyRevoked => "key_revoked",
+            Self::KeyUnknown => "key_not_found",
         }
     }
 
@@ -208,6 +229,7 @@ impl SignatureFault {
             Self::Invalid => {
                 "the signature matches no accepted form of this message (AMP 04 §Message Signing)"
             }
+            Self::KeyUnknown => "this node knows no key of the sender, so its signature proves nothing",
             Self::KeyRevoked => "the sender's key was no longer valid when this message was accepted",
         }
     }
@@ -221,6 +243,7 @@ impl Full {
             Self::Mailbox => "mailbox",
             Self::Outbox => "outbox",
             Self::Disk => "disk",
+            Self::Outsiders => "http_mesh",
             Self::Writer => "writer",
         }
     }
@@ -233,6 +256,7 @@ impl Full {
             Self::Outbox => {
                 "too many messages wait for the recipient's host; send again when it has taken some"
             }
+            Self::Outsiders => "this node remembers no more agents of HTTP mesh hosts",
             Self::Writer => "too many changes wait to be written; try again in a moment",
             Self::Disk => "the disk of this node is nearly full; it takes mail again when there is space",
         }

@@ -6,13 +6,15 @@ use super::incoming::Incoming;
 use super::per_minute::{PerMinute, TooOften};
 use amesh_proto::node_id::NodeId;
 use amesh_store::AgentNo;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Whom a failure is charged to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     Agent(AgentNo),
     Peer(NodeId),
+    HttpHost(Arc<str>),
 }
 
 /// Failures of the current minute, by source.
@@ -23,6 +25,7 @@ pub(super) fn source_of(incoming: &Incoming) -> Source {
     match incoming {
         Incoming::FromAgent { agent, .. } => Source::Agent(agent.no),
         Incoming::FromPeer { peer, .. } => Source::Peer(*peer),
+        Incoming::FromHttpHost(forwarded) => Source::HttpHost(forwarded.host.clone()),
     }
 }
 

@@ -1,8 +1,11 @@
 //! What doors hand to the hallway, and what they get back.
 
 use crate::agents::Agent;
+use amesh_proto::address::Address;
+use amesh_proto::api::http_mesh::Forward;
 use amesh_proto::api::route::RouteRequest;
 use amesh_proto::id::MessageId;
+use amesh_proto::key::PublicKey;
 use amesh_proto::message::Mail;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
@@ -30,6 +33,25 @@ pub enum Incoming {
         /// Its place in its lane.
         lane: LaneStamp,
     },
+    /// A host of the AMP 06a kind forwards a message of one of its agents.
+    FromHttpHost(Box<Forwarded>),
+}
+
+/// A message that an HTTP host brings, after `bridge` has made sure of the host and of whose agent the sender is.
+#[derive(Debug)]
+pub struct Forwarded {
+    /// The host, by the name the owner gave it.
+    pub host: Arc<str>,
+    /// The owner takes unsigned mail from there; it is never `verified` (MSH-10).
+    pub relaxed: bool,
+    /// The sender: that host's own agent.
+    pub sender: Address,
+    /// The key known for it.
+    pub key: Option<PublicKey>,
+    /// The header's id, if it is one.
+    pub id: Option<MessageId>,
+    /// The message.
+    pub forward: Box<Forward>,
 }
 
 impl Incoming {
@@ -40,6 +62,9 @@ impl Incoming {
                 request.payload.as_ref().map_or(0, |payload| payload.get().len())
             }
             Self::FromPeer { mail, .. } => mail.size(),
+            Self::FromHttpHost(forwarded) => {
+                forwarded.forward.request.payload.as_ref().map_or(0, |payload| payload.get().len())
+            }
         }
     }
 }
@@ -98,6 +123,8 @@ pub enum Basis {
     Webhook2xx,
     /// It is on disk in the recipient's mailbox.
     MailboxWritten,
+    /// An HTTP host said that it has it.
+    HostAccepted,
     /// It is on disk in this node's outbox.
     OutboxWritten,
     /// The recipient's node said no.
@@ -137,6 +164,7 @@ impl Basis {
             Self::SocketWritten => "socket_written",
             Self::Webhook2xx => "webhook_2xx",
             Self::MailboxWritten => "mailbox_written",
+            Self::HostAccepted => "host_accepted",
             Self::OutboxWritten => "queued",
             Self::Refused => "refused",
         }

@@ -28,17 +28,19 @@ mod status;
 pub(crate) mod tests;
 mod turns;
 mod verify;
+mod whereabouts;
 
 pub use commit::{Committing, Written};
 pub use deliver::carrier::Carrier;
 pub use deliver::inbox::MailSignal;
 pub use error::{Full, Refusal, SignatureFault};
-pub use incoming::{Accepted, Basis, Incoming, Method, Status};
+pub use incoming::{Accepted, Basis, Forwarded, Incoming, Method, Status};
 pub use mailbox::Turn;
 pub use notice::Notice;
 pub use receipt::ReadReceipt;
 pub use settle::Settled;
 pub use turns::Turns;
+pub use whereabouts::{Elsewhere, Whereabouts};
 
 use crate::agents::directory::Resolution;
 use crate::agents::{Agent, Agents};
@@ -54,8 +56,8 @@ use faults::Faults;
 use per_minute::{PerMinute, TooOften};
 use plan::{Plan, Question};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How the hallway behaves.
@@ -130,6 +132,7 @@ struct Inner {
     faults: Faults,
     /// Messages that links brought, by recipient; where that is limited.
     by_link: Option<PerMinute<AgentNo>>,
+    elsewhere: OnceLock<Arc<dyn Elsewhere>>,
     /// Set while the wall clock has jumped: nothing expires (DESIGN §5, Clocks).
     clock_is_off: AtomicBool,
 }
@@ -147,6 +150,12 @@ impl Prepared {
     pub fn attachments(&self) -> &[Attachment] {
         &self.mail.attachments
     }
+
+    /// Whether a signature was verified.
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        self.mail.mail.form.is_some()
+    }
 }
 
 impl Hallway {
@@ -158,7 +167,9 @@ impl Hallway {
         let by_link = config.received_by_link_per_minute;
         let by_link = (by_link > 0).then(|| PerMinute::new(by_link));
         let clock_is_off = AtomicBool::new(false);
-        let inner = Inner { config, store, agents, clock, tasks, deliver, faults, by_link, clock_is_off };
+        let elsewhere = OnceLock::new();
+        let inner =
+            Inner { config, store, agents, clock, tasks, deliver, faults, by_link, elsewhere, clock_is_off };
         Self { inner: Arc::new(inner) }
     }
 
@@ -167,19 +178,32 @@ impl Hallway {
     /// # Errors
     /// [`Refusal`]: nothing of the message is stored.
     pub async fn submit(&self, incoming: Incoming) -> Result<Accepted, Refusal> {
-        let prepared = self.prepare_off_the_workers(incoming).await?; // 1 accept, 2 verify, 3 plan
-        let written = self.commit(prepared).await?; // 4 commit
-        Ok(self.inner.deliver.deliver(&self.inner.store, written).await) // 5 deliver
+        let prepared = self.judge(incoming).await?; // 1 accept, 2 verify, 3 plan
+        self.finish(prepared).await // 4 commit, 5 deliver
     }
 
-    /// Large bodies take milliseconds to judge, too long for an async worker (PITFALLS, quinn).
-    async fn prepare_off_the_workers(&self, incoming: Incoming) -> Result<Prepared, Refusal> {
+    /// Steps 1 to 3, with whatever has to be asked for first. Large bodies take milliseconds to judge, too long for an
+    /// async worker (PITFALLS, quinn).
+    ///
+    /// # Errors
+    /// [`Refusal`], by the step that refused.
+    pub async fn judge(&self, incoming: Incoming) -> Result<Prepared, Refusal> {
+        let elsewhere = self.whereabouts(&incoming).await;
         if incoming.size() < LARGE {
-            return self.prepare(incoming);
+            return self.prepare_for(incoming, elsewhere);
         }
         let hallway = self.clone();
-        let judged = self.inner.tasks.spawn_blocking(move || hallway.prepare(incoming)).await;
+        let judged = self.inner.tasks.spawn_blocking(move || hallway.prepare_for(incoming, elsewhere)).await;
         judged.unwrap_or_else(|error| Err(Refusal::Store(error.to_string())))
+    }
+
+    /// Steps 4 and 5.
+    ///
+    /// # Errors
+    /// [`Refusal`]: nothing of the message is stored.
+    pub async fn finish(&self, prepared: Prepared) -> Result<Accepted, Refusal> {
+        let written = self.commit(prepared).await?;
+        Ok(self.inner.deliver.deliver(&self.inner.store, written).await)
     }
 
     /// Steps 1 to 3: everything that can be judged without the disk. Takes CPU, never waits.
@@ -187,6 +211,10 @@ impl Hallway {
     /// # Errors
     /// [`Refusal`], by the step that refused.
     pub fn prepare(&self, incoming: Incoming) -> Result<Prepared, Refusal> {
+        self.prepare_for(incoming, Whereabouts::Nowhere)
+    }
+
+    fn prepare_for(&self, incoming: Incoming, elsewhere: Whereabouts) -> Result<Prepared, Refusal> {
         let inner = &*self.inner;
         let now = inner.clock.now();
         let directory = inner.agents.directory();
@@ -215,6 +243,9 @@ impl Hallway {
             to: &mail.to,
             sender: verified.draft.standing(directory),
             recipient,
+            elsewhere,
+            relaxed: verified.draft.is_relaxed(),
+            has_files: !verified.draft.attachments.is_empty(),
             require_signatures: inner.config.require_signatures,
             own_domain: directory.naming().is_ours(&mail.to),
             provider_served: inner.deliver.is_served(&foreign),

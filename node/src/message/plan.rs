@@ -1,6 +1,7 @@
 //! Step 3 of the hallway: where a message goes. Pure: what was asked and what is known in, the way out.
 
 use super::error::{Refusal, SignatureFault};
+use super::whereabouts::Whereabouts;
 use crate::agents::Agent;
 use crate::agents::directory::{Resolution, Standing};
 use amesh_proto::address::Address;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 /// Everything the decision rests on.
 #[derive(Debug)]
 pub(super) struct Question<'a> {
-    /// Brought by a link: may end here, never travel on (MSH-13).
+    /// Brought by a link or a host: may end here, never travel on (MSH-13).
     pub by_link: bool,
     /// A signature was verified.
     pub signed: bool,
@@ -20,6 +21,12 @@ pub(super) struct Question<'a> {
     /// Whether the sender may use its name.
     pub sender: Standing,
     pub recipient: Resolution,
+    /// Where the recipient is, should this node not know it.
+    pub elsewhere: Whereabouts,
+    /// It came from a host whose unsigned mail the owner takes (MSH-10): such a host makes nothing `verified`.
+    pub relaxed: bool,
+    /// Files go with it.
+    pub has_files: bool,
     /// Even local mail must be signed (DESIGN §1.4).
     pub require_signatures: bool,
     /// `to` is in this node's own provider domain.
@@ -35,6 +42,8 @@ pub(super) enum Plan {
     Local { agent: Arc<Agent>, trust: Trust },
     /// Into the outbox towards a member of the mesh.
     Host { node: NodeId, host: String, address: Address },
+    /// Into the outbox towards an HTTP host.
+    HttpHost { host: Arc<str> },
     /// Into the outbox towards another provider.
     Provider { domain: String },
 }
@@ -46,22 +55,48 @@ pub(super) fn plan(question: Question<'_>) -> Result<Plan, Refusal> {
     }
     match question.recipient {
         Resolution::Local(agent) => {
-            if !question.signed && (question.require_signatures || question.by_link) {
+            if !question.signed && (question.require_signatures || question.by_link && !question.relaxed) {
                 return Err(Refusal::Signature(SignatureFault::Missing));
             }
-            let trust = trust::label(question.from, &agent.address, question.signed);
+            let trust = match trust::label(question.from, &agent.address, question.signed) {
+                Trust::Verified if question.relaxed => Trust::External,
+                label => label,
+            };
             Ok(Plan::Local { agent, trust })
         }
         _ if question.by_link => Err(Refusal::NoRecipient(question.to.to_string())),
         // From here on mail would leave this node: never unsigned (SIG-7).
         Resolution::Remote { .. } if !question.signed => Err(Refusal::Signature(SignatureFault::Missing)),
         Resolution::Remote { node, host, address, .. } => Ok(Plan::Host { node, host, address }),
+        Resolution::Unknown if question.own_domain && question.elsewhere != Whereabouts::Nowhere => {
+            to_http_host(question)
+        }
         Resolution::Unknown if question.own_domain || question.to.is_local_network() => {
             Err(Refusal::NoRecipient(question.to.to_string()))
         }
         Resolution::Unknown if !question.provider_served => Err(Refusal::External(question.to.to_string())),
         Resolution::Unknown if !question.signed => Err(Refusal::Signature(SignatureFault::Missing)),
         Resolution::Unknown => Ok(Plan::Provider { domain: question.to.provider().to_owned() }),
+    }
+}
+
+/// MSH-2. Such a host takes no files (AMP 06a has no way to send them).
+fn to_http_host(question: Question<'_>) -> Result<Plan, Refusal> {
+    match question.elsewhere {
+        Whereabouts::Nowhere => Err(Refusal::NoRecipient(question.to.to_string())),
+        Whereabouts::Unsure(silent) => Err(Refusal::Unsure(format!(
+            "nobody knows {}, and it cannot be asked for at {}, which does not answer; {}@HOST waits for that host",
+            question.to,
+            silent.join(", "),
+            question.to.name(),
+        ))),
+        Whereabouts::HttpHost(_) if !question.signed => Err(Refusal::Signature(SignatureFault::Missing)),
+        Whereabouts::HttpHost(host) if question.has_files => Err(Refusal::Attachment {
+            code: "invalid_field",
+            field: "payload.attachments".to_owned(),
+            why: format!("{host} is an HTTP mesh host, and files do not go there"),
+        }),
+        Whereabouts::HttpHost(host) => Ok(Plan::HttpHost { host }),
     }
 }
 
@@ -110,6 +145,9 @@ mod tests {
             to: &to,
             sender: Standing::Holds,
             recipient: Resolution::Unknown,
+            elsewhere: Whereabouts::Nowhere,
+            relaxed: false,
+            has_files: false,
             require_signatures: false,
             own_domain: true,
             provider_served: false,
@@ -118,6 +156,7 @@ mod tests {
         match plan(question) {
             Ok(Plan::Local { trust, .. }) => format!("local {}", trust.as_str()),
             Ok(Plan::Host { host, .. }) => format!("host {host}"),
+            Ok(Plan::HttpHost { host }) => format!("http {host}"),
             Ok(Plan::Provider { domain }) => format!("provider {domain}"),
             Err(refusal) => refusal.code().to_owned(),
         }
@@ -161,6 +200,31 @@ mod tests {
             outcome(|q| (q.by_link, q.signed, q.recipient) = (true, false, here())),
             "signature_missing"
         );
+    }
+
+    #[test]
+    fn what_an_http_host_has_goes_there_signed_and_without_files_unless_this_mesh_has_it() {
+        let den = || Whereabouts::HttpHost("den".into());
+        assert_eq!(outcome(|q| q.elsewhere = den()), "http den");
+        assert_eq!(outcome(|q| (q.elsewhere, q.recipient) = (den(), there())), "host host2");
+        assert_eq!(outcome(|q| (q.elsewhere, q.signed) = (den(), false)), "signature_missing");
+        assert_eq!(outcome(|q| (q.elsewhere, q.has_files) = (den(), true)), "invalid_field");
+        assert_eq!(outcome(|q| (q.elsewhere, q.by_link) = (den(), true)), "not_found");
+        assert_eq!(outcome(|q| (q.elsewhere, q.own_domain) = (den(), false)), "not_found");
+        assert_eq!(outcome(|q| q.elsewhere = Whereabouts::Unsure(vec!["den".into()])), "unavailable");
+    }
+
+    #[test]
+    fn a_host_whose_unsigned_mail_is_taken_makes_nothing_verified() {
+        let relaxed = |signed: bool| {
+            outcome(|q| (q.by_link, q.relaxed, q.signed, q.recipient) = (true, true, signed, here()))
+        };
+        assert_eq!((relaxed(false).as_str(), relaxed(true).as_str()), ("local untrusted", "local external"));
+        let strict = outcome(|q| {
+            (q.by_link, q.relaxed, q.signed, q.recipient) = (true, true, false, here());
+            q.require_signatures = true;
+        });
+        assert_eq!(strict, "signature_missing");
     }
 
     #[test]

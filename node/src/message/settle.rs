@@ -12,6 +12,11 @@ use amesh_store::{Destination, OutboxEntry, Seq, Settlement, StoreError};
 pub enum Settled {
     /// It is on disk in the recipient's mailbox.
     Delivered,
+    /// A host that keeps its own books says that it has it.
+    Taken {
+        /// The id it gave it (IPR-4).
+        remote_id: Option<String>,
+    },
     /// The other side will never take it.
     Refused {
         /// Its code.
@@ -39,6 +44,7 @@ impl Hallway {
             told.push((seq, verdict.as_told()));
             let settlement = match verdict {
                 Settled::Delivered => Settlement::Delivered { basis: MAILBOX_WRITTEN.to_owned() },
+                Settled::Taken { remote_id } => Settlement::Taken { remote_id },
                 Settled::Refused { code, detail } => {
                     let entry = self.waiting(destination, seq);
                     noticed.extend(entry.as_ref().and_then(|entry| entry.sender));
@@ -80,6 +86,7 @@ impl Settled {
     fn as_told(&self) -> Verdict {
         match self {
             Self::Delivered => Verdict::Delivered,
+            Self::Taken { .. } => Verdict::Taken,
             Self::Refused { .. } => Verdict::Failed,
         }
     }

@@ -1,7 +1,7 @@
 //! What became of a message, for the agent that sent it (`GET /messages/{id}`, DESIGN §1.9).
 
 use super::Hallway;
-use super::incoming::{Method, Status};
+use super::incoming::{Basis, Method, Status};
 use crate::agents::Agent;
 use amesh_proto::api::messages::{Failure, MessageState};
 use amesh_proto::id::MessageId;
@@ -19,6 +19,7 @@ impl Hallway {
     fn shown(&self, status: MessageStatus) -> MessageState {
         let remote_host = match &status.place {
             Place::Outbox(Destination::Node(node)) => self.inner.agents.directory().host_of(*node),
+            Place::Outbox(Destination::HttpHost(host)) => Some(host.clone()),
             Place::Outbox(Destination::Provider(_)) | Place::Mailbox(_) => None,
         };
         let mut shown = MessageState {
@@ -46,6 +47,10 @@ impl Hallway {
             amesh_store::MessageState::Queued => (Status::Queued, Method::Relay, "queued".to_owned()),
             // Another host's mailbox has it; whether the recipient has it, nobody here can know.
             amesh_store::MessageState::Delivered { basis } if !local => (Status::Queued, Method::Mesh, basis),
+            amesh_store::MessageState::Taken { remote_id } => {
+                shown.remote_id = remote_id;
+                (Status::Queued, Method::Mesh, Basis::HostAccepted.as_str().to_owned())
+            }
             // When, is known only where the sender asked for a receipt.
             amesh_store::MessageState::Delivered { basis } => (Status::Delivered, Method::Relay, basis),
             amesh_store::MessageState::Failed { code, detail } => {

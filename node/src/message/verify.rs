@@ -3,6 +3,7 @@
 //! What is delivered carries the spellings of sender and recipient that were signed, so that every later
 //! hop, and the recipient years later, needs one candidate only.
 
+use super::accept::forwarded::HostSource;
 use super::accept::{Draft, Source};
 use super::error::{Refusal, SignatureFault};
 use crate::agents::Agent;
@@ -25,6 +26,7 @@ pub(super) fn verify(draft: Draft, directory: &Directory) -> Result<Verified, Re
         // A body may take its time, and the sender may have changed its key meanwhile (KEY-7).
         Source::Agent(agent) => from_agent(draft, &directory.present(&agent)),
         Source::Peer(peer) => from_peer(draft, peer, directory),
+        Source::HttpHost(host) => from_http_host(draft, &host),
     }
 }
 
@@ -87,6 +89,30 @@ fn from_peer(mut draft: Draft, peer: NodeId, directory: &Directory) -> Result<Ve
     let form = check(&key, &what, signature, mail.form)?;
     draft.mail.form = Some(form.settled());
     Ok(Verified { draft, signed: true })
+}
+
+/// Mail of an HTTP host: judged by the key that is known for its sender there. Where there is none, only an owner who asked
+/// for it gets unverified mail (MSH-10); a signature that can be judged and is wrong gets nobody anything (RTE-9).
+fn from_http_host(mut draft: Draft, host: &HostSource) -> Result<Verified, Refusal> {
+    let signed = match (draft.envelope.signature.as_deref(), &host.key) {
+        (Some(signature), Some(key)) => {
+            let from: Vec<&str> = host.from.iter().map(String::as_str).collect();
+            let to: Vec<&str> = host.to.iter().map(String::as_str).collect();
+            let envelope = &draft.envelope;
+            let what = signable(&draft.mail, &from, &to, &envelope.subject, envelope.in_reply_to.as_deref());
+            let form = check(key, &what, signature, None)?;
+            let from = from[form.from_index().min(from.len() - 1)].to_owned();
+            let to = to[form.to_index().min(to.len() - 1)].to_owned();
+            (draft.envelope.from, draft.envelope.to) = (from, to);
+            draft.mail.form = Some(form.settled());
+            true
+        }
+        (Some(_), None) if !host.relaxed => return Err(Refusal::Signature(SignatureFault::KeyUnknown)),
+        _ => false,
+    };
+    draft.mail.envelope =
+        serde_json::to_vec(&draft.envelope).map_err(|error| Refusal::Store(error.to_string()))?;
+    Ok(Verified { draft, signed })
 }
 
 fn signable<'a>(

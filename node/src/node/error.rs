@@ -1,5 +1,6 @@
 //! Why a node does not start or does not stop. Shown by `cli/up.rs`, so each says what mends it.
 
+use crate::bridge::http_mesh;
 use crate::http::{BindError, control::ControlError};
 use crate::mesh::{FileError, IdentityError, StartError};
 use crate::tasks::StillRunning;
@@ -48,6 +49,9 @@ pub enum BuildError {
     /// The mesh port or state cannot be used.
     #[error(transparent)]
     Mesh(#[from] StartError),
+    /// A setting of the HTTP mesh cannot be used.
+    #[error(transparent)]
+    HttpMesh(#[from] http_mesh::StartError),
     /// `node.json` cannot be written.
     #[error("cannot write {path}: {cause}")]
     NodeFile {

@@ -17,6 +17,9 @@ pub struct Ready {
     pub api: Vec<SocketAddr>,
     /// Where other nodes connect.
     pub mesh: SocketAddr,
+    /// Where HTTP mesh hosts connect, if they may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_mesh: Option<SocketAddr>,
     /// This machine's name.
     pub host: String,
     /// The organization of agents here.
@@ -30,7 +33,7 @@ pub struct Ready {
 impl Ready {
     pub(super) fn of(naming: &Naming, api: Vec<SocketAddr>, mesh: SocketAddr, node_id: NodeId) -> Self {
         let Naming { org, provider, host } = naming.clone();
-        Self { pid: std::process::id(), api, mesh, host, org, provider, node_id }
+        Self { pid: std::process::id(), api, mesh, http_mesh: None, host, org, provider, node_id }
     }
 
     /// The one line that `up` prints.
@@ -38,7 +41,8 @@ impl Ready {
     pub fn line(&self) -> String {
         let api: Vec<String> = self.api.iter().map(|address| format!("http://{address}")).collect();
         let (mesh, host, node) = (self.mesh, &self.host, self.node_id);
-        format!("amesh ready api={} mesh={mesh} host={host} node={node}", api.join(","))
+        let line = format!("amesh ready api={} mesh={mesh} host={host} node={node}", api.join(","));
+        self.http_mesh.map_or(line.clone(), |address| format!("{line} http_mesh={address}"))
     }
 }
 

@@ -9,6 +9,9 @@
 //! | `GET /peers` | | [`PeerList`] |
 //! | `POST /peers/remove` | [`RemovePeer`] | [`PeerRemoved`] |
 //! | `POST /peers/promote` | [`PromotePeer`] | [`PeerPromoted`] |
+//! | `GET /hosts` | | [`HttpHosts`] |
+//! | `POST /hosts/accept`, `/hosts/refuse`, `/hosts/remove` | [`HttpHostNamed`] | [`Done`] |
+//! | `POST /hosts/forget` | [`ForgetOutsider`] | [`Done`] |
 //! | `GET /queue` | | [`QueuePage`] |
 //! | `POST /db/backup` | [`BackupRequest`] | [`BackupDone`] |
 //! | `POST /db/verify` | | [`VerifyReport`] |
@@ -141,6 +144,79 @@ pub struct Done {
 pub struct PeerList {
     /// Members first, then neighbours.
     pub peers: Vec<Peer>,
+    /// Hosts of the HTTP mesh (AMP 06a), which are no members.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub http_hosts: Vec<HttpHost>,
+}
+
+/// The HTTP mesh, as its owner sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpHosts {
+    /// Where hosts reach this node, if they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+    /// Those that are peers.
+    pub hosts: Vec<HttpHost>,
+    /// Those that ask to be.
+    pub requests: Vec<HttpHostRequest>,
+}
+
+/// A host of the HTTP mesh.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpHost {
+    /// Its name.
+    pub name: String,
+    /// Where it is reached.
+    pub url: String,
+    /// `strict`, `trusted` or `open`.
+    pub mode: String,
+    /// `reachable`, `unreachable` or `untried`.
+    pub state: String,
+    /// Its request was accepted; it stands in no configuration file.
+    #[serde(default)]
+    pub accepted: bool,
+    /// Messages that wait for it.
+    #[serde(default)]
+    pub queued: u32,
+    /// RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<String>,
+    /// Why it is not reached, or what it does not take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A host that asks to be a peer. All but `from` and `at` is only what was said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpHostRequest {
+    /// Its name.
+    pub name: String,
+    /// Where it says it is reached.
+    pub url: String,
+    /// The address that the request came from.
+    pub from: String,
+    /// The host that spoke of it, where that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_by: Option<String>,
+    /// Its organization, which this node does not adopt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<String>,
+    /// RFC 3339.
+    pub at: String,
+}
+
+/// Accept, refuse or remove a host of the HTTP mesh.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpHostNamed {
+    /// Its name.
+    pub name: String,
+}
+
+/// Forget the key and the place of an agent at such a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetOutsider {
+    /// The agent's address.
+    pub address: String,
 }
 
 /// A node, as this node sees it.

@@ -37,6 +37,9 @@ pub struct MessageState {
     /// The host that took it, or is to take it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote_host: Option<String>,
+    /// The id that an HTTP mesh host gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_id: Option<String>,
 }
 
 /// The body of `POST /messages/{id}/read`, which may be left out.

@@ -9,6 +9,7 @@ pub mod control;
 pub mod error;
 pub mod fields;
 pub mod health;
+pub mod http_mesh;
 pub mod info;
 pub mod keys;
 pub mod messages;

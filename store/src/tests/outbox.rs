@@ -156,9 +156,11 @@ fn destinations_are_listed_with_what_waits() {
     let provider = Destination::Provider("agents.example".into());
     committed(&store, outgoing(mail("alice", "ann", 1), alice, to_node(2)));
     committed(&store, outgoing(mail("alice", "joe", 2), alice, provider.clone()));
+    let den = Destination::HttpHost("den".into());
+    committed(&store, outgoing(mail("alice", "kim", 3), alice, den.clone()));
     let listed = store.outbox_destinations();
     let all: Vec<_> = listed.iter().map(|queue| (queue.destination.clone(), queue.count)).collect();
-    assert_eq!(all, [(to_node(2), 1), (provider.clone(), 1)]);
+    assert_eq!(all, [(den, 1), (to_node(2), 1), (provider.clone(), 1)]);
     assert!(listed.iter().all(|queue| queue.bytes > 0));
     assert_eq!(entries(&store, &provider)[0].mail.id, id(2));
 }
@@ -185,4 +187,17 @@ fn the_urgent_is_found_at_the_end_of_a_long_queue_also_after_a_restart() {
     settle(&store, urgent[0].seq, delivered());
     assert_eq!(numbers(&found(Priority::Urgent, None, 9)), [id(101), id(102)]);
     assert_whole(&store);
+}
+
+#[test]
+fn what_an_http_host_took_is_remembered_with_the_id_it_gave_it() {
+    let (store, _disk) = memory();
+    let alice = register(&store, "alice");
+    let den = Destination::HttpHost("den".into());
+    let sent = committed(&store, outgoing(mail("alice", "kim", 3), alice, den.clone()));
+    let taken = Settlement::Taken { remote_id: Some("msg_9_theirs".into()) };
+    store.settle(&den, vec![(sent.seq, taken)], NOW).wait().unwrap();
+    assert_eq!(entries(&store, &den), []);
+    let state = store.message_status(alice, &id(3)).unwrap().unwrap().state;
+    assert_eq!(state, MessageState::Taken { remote_id: Some("msg_9_theirs".into()) });
 }

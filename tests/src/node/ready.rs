@@ -10,6 +10,8 @@ pub struct Ready {
     pub api: SocketAddr,
     /// Where nodes connect.
     pub mesh: SocketAddr,
+    /// Where HTTP mesh hosts connect, if they may.
+    pub http_mesh: Option<SocketAddr>,
     /// Its id.
     pub node: String,
 }
@@ -24,7 +26,13 @@ impl Ready {
         // Several API addresses are separated by commas; the first serves.
         let api = field("api")?.split(',').next().unwrap_or_default();
         let api = api.trim_start_matches("http://").trim_end_matches('/');
-        Ok(Self { api: api.parse()?, mesh: field("mesh")?.parse()?, node: field("node")?.to_owned() })
+        let http_mesh = field("http_mesh").ok().map(str::parse).transpose()?;
+        Ok(Self {
+            api: api.parse()?,
+            mesh: field("mesh")?.parse()?,
+            http_mesh,
+            node: field("node")?.to_owned(),
+        })
     }
 }
 

@@ -6,11 +6,13 @@
 
 mod clash;
 mod known;
+mod outside;
 mod picture;
 #[cfg(test)]
 mod tests;
 
 pub use clash::Clash;
+pub use outside::Outsider;
 
 use super::Agent;
 use amesh_proto::address::{Address, AddressError, Naming};
@@ -19,6 +21,7 @@ use amesh_proto::node_id::NodeId;
 use amesh_proto::roster::{RetiredKey, RosterEntry};
 use amesh_proto::time::UnixMillis;
 use picture::Picture;
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The one picture of who is where. Cheap to clone.
@@ -119,7 +122,9 @@ impl Directory {
     /// When `typed` is no address.
     pub fn expand(&self, typed: &str, sender: Option<&Address>) -> Result<Address, AddressError> {
         let picture = self.read();
-        self.naming.expand_with(typed, sender, |label| picture.is_host(label))
+        self.naming.expand_with(typed, sender, |label| {
+            picture.is_host(label) || picture.outside.host(label).is_some()
+        })
     }
 
     /// Where mail for `address` goes. An address that names a host leads there and nowhere else; otherwise the
@@ -173,7 +178,9 @@ impl Directory {
     /// keys of agents that left, are kept 90 days (DESIGN §3, Roster).
     #[must_use]
     pub fn key_at(&self, address: &Address, accepted_at: UnixMillis) -> Option<PublicKey> {
-        self.read().key_at(address, accepted_at)
+        let picture = self.read();
+        let outside = || picture.outside.agent(address)?.key_at(accepted_at);
+        picture.key_at(address, accepted_at).or_else(outside)
     }
 
     /// The keys that `address` had in the last 90 days and has no more, newest first.
@@ -195,10 +202,39 @@ impl Directory {
         self.read().listed_elsewhere(address).cloned()
     }
 
-    /// Whether `label` is the host label of this node or of a member.
+    /// Whether `label` is the host label of this node, of a member or of an HTTP host.
     #[must_use]
     pub fn is_host(&self, label: &str) -> bool {
-        self.read().is_host(label)
+        let picture = self.read();
+        picture.is_host(label) || picture.outside.host(label).is_some()
+    }
+
+    /// The HTTP host that `address` names.
+    #[must_use]
+    pub fn http_host_in(&self, address: &Address) -> Option<Arc<str>> {
+        self.read().outside.host(self.naming.host_in(address)?)
+    }
+
+    /// What is remembered of an agent at an HTTP host.
+    #[must_use]
+    pub fn outsider(&self, address: &Address) -> Option<Outsider> {
+        self.read().outside.agent(address).cloned()
+    }
+
+    /// How many agents of HTTP hosts are remembered.
+    #[must_use]
+    pub fn outsider_count(&self) -> usize {
+        self.read().outside.count()
+    }
+
+    /// Remembers an agent at an HTTP host.
+    pub fn put_outsider(&self, address: Address, agent: Outsider) {
+        self.write().outside.put(address, agent);
+    }
+
+    /// The labels of HTTP hosts, aliases included, each with its host's name.
+    pub fn set_http_hosts(&self, hosts: HashMap<String, Arc<str>>) {
+        self.write().outside.set_hosts(hosts);
     }
 
     /// The host label of a member.

@@ -2,6 +2,7 @@
 
 use super::clash::{self, Clash};
 use super::known::Known;
+use super::outside::Outside;
 use super::{KeyAnswer, Listed, Member, Resolution};
 use crate::agents::Agent;
 use amesh_proto::address::Address;
@@ -25,6 +26,7 @@ pub(super) struct Picture {
     claims: HashMap<Address, Vec<NodeId>>,
     /// Addresses with more than a tenant in their scope, by their short form (ADR-11).
     scoped: HashMap<Address, BTreeSet<Address>>,
+    pub(super) outside: Outside,
 }
 
 #[derive(Debug)]
@@ -43,6 +45,7 @@ impl Picture {
             peers: HashMap::new(),
             claims: HashMap::new(),
             scoped: HashMap::new(),
+            outside: Outside::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod agents;
 mod db;
+mod hosts;
 mod node;
 mod owners;
 mod peers;
@@ -40,6 +41,11 @@ fn routes(state: Shared) -> Router {
         .route("/peers", get(peers::list))
         .route("/peers/remove", post(peers::remove))
         .route("/peers/promote", post(peers::promote))
+        .route("/hosts", get(hosts::list))
+        .route("/hosts/accept", post(hosts::accept))
+        .route("/hosts/refuse", post(hosts::refuse))
+        .route("/hosts/remove", post(hosts::remove))
+        .route("/hosts/forget", post(hosts::forget))
         .route("/queue", get(queue::list))
         .route("/db/backup", post(db::backup))
         .route("/db/verify", post(db::verify))

@@ -1,5 +1,6 @@
 //! The mesh, for its owner: invite, join, leave, peers, remove, promote.
 
+use crate::bridge::http_mesh::HttpMesh;
 use crate::http::body::{self, Json};
 use crate::http::error::{CONFLICT, Problem};
 use crate::http::finish::to_the_end;
@@ -57,7 +58,8 @@ pub(crate) async fn leave(State(state): State<Shared>) -> Result<axum::Json<Done
 
 /// `GET /peers`
 pub(crate) async fn list(State(state): State<Shared>) -> Result<axum::Json<PeerList>, Problem> {
-    Ok(axum::Json(PeerList { peers: mesh(&state)?.peers() }))
+    let http_hosts = state.parts.http_mesh.as_ref().map(HttpMesh::shown_hosts).unwrap_or_default();
+    Ok(axum::Json(PeerList { peers: mesh(&state)?.peers(), http_hosts }))
 }
 
 /// `POST /peers/remove`

@@ -30,7 +30,7 @@ fn read(state: &state::State) -> Result<QueuePage, StoreError> {
 fn shown(state: &state::State, destination: &Destination, entry: &OutboxEntry) -> Queued {
     let host = match destination {
         Destination::Node(node) => state.parts.agents.directory().host_of(*node).unwrap_or_default(),
-        Destination::Provider(domain) => domain.clone(),
+        Destination::Provider(name) | Destination::HttpHost(name) => name.clone(),
     };
     Queued {
         destination: destination.to_string(),
@@ -48,6 +48,9 @@ fn shown(state: &state::State, destination: &Destination, entry: &OutboxEntry) -
 fn next_attempt(state: &state::State, destination: &Destination) -> Option<UnixMillis> {
     match destination {
         Destination::Node(node) => state.parts.mesh.as_ref()?.next_dial(node),
+        Destination::HttpHost(name) => {
+            Some(state.now().plus(state.parts.http_mesh.as_ref()?.next_attempt(name)?))
+        }
         Destination::Provider(_) => None,
     }
 }

@@ -113,6 +113,7 @@ impl Rig {
             hallway,
             store,
             mesh: None,
+            http_mesh: None,
             naming,
             clock: clock.clone(),
             tasks: Tasks::new("doors"),

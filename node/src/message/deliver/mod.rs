@@ -141,6 +141,7 @@ impl Deliver {
             Some(Verdict::Delivered) => {
                 Accepted { method: Method::Mesh, basis: Basis::MailboxWritten, ..accepted }
             }
+            Some(Verdict::Taken) => Accepted { method: Method::Mesh, basis: Basis::HostAccepted, ..accepted },
             Some(Verdict::Failed) => {
                 Accepted { status: Status::Failed, method: Method::Mesh, basis: Basis::Refused, ..accepted }
             }
@@ -192,6 +193,9 @@ fn repeated(store: &Store, written: Written) -> Accepted {
         }
         Some((amesh_store::MessageState::Delivered { .. }, _)) => {
             Accepted { method: Method::Mesh, basis: Basis::MailboxWritten, ..accepted }
+        }
+        Some((amesh_store::MessageState::Taken { .. }, _)) => {
+            Accepted { method: Method::Mesh, basis: Basis::HostAccepted, ..accepted }
         }
         Some((amesh_store::MessageState::Failed { .. }, _)) => {
             Accepted { status: Status::Failed, basis: Basis::Refused, ..accepted }

@@ -16,6 +16,8 @@ use tokio::sync::oneshot;
 pub(in crate::message) enum Verdict {
     /// On disk at the recipient's node.
     Delivered,
+    /// Taken by an HTTP host, by its own word.
+    Taken,
     /// Refused there, or expired.
     Failed,
 }

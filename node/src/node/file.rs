@@ -41,8 +41,8 @@ impl Ready {
     pub fn line(&self) -> String {
         let api: Vec<String> = self.api.iter().map(|address| format!("http://{address}")).collect();
         let (mesh, host, node) = (self.mesh, &self.host, self.node_id);
-        let line = format!("amesh ready api={} mesh={mesh} host={host} node={node}", api.join(","));
-        self.http_mesh.map_or(line.clone(), |address| format!("{line} http_mesh={address}"))
+        let hosts = self.http_mesh.map(|address| format!(" http_mesh={address}")).unwrap_or_default();
+        format!("amesh ready api={} mesh={mesh} host={host} node={node}{hosts}", api.join(","))
     }
 }
 

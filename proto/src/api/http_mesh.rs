@@ -364,8 +364,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_answer_makes_a_parser_fail_otherwise_than_by_saying_so(body in any::<Vec<u8>>()) {
-            ByName::parse(&body);
-            ForwardAnswer::parse(&body);
+            drop(ByName::parse(&body));
+            drop(ForwardAnswer::parse(&body));
             Introduction::parse(&body).ok();
             Forward::parse(&body).ok();
         }
@@ -378,7 +378,8 @@ mod tests {
             if let Some(found) = ByName::parse(body.as_bytes()).and_then(|answer| answer.agent) {
                 prop_assert!(found.name.is_none_or(|name| !name.is_empty() && name.len() <= LONGEST_TEXT));
             }
-            ForwardAnswer::parse(body.as_bytes());
+            let id = ForwardAnswer::parse(body.as_bytes()).and_then(|answer| answer.id);
+            prop_assert!(id.is_none_or(|id| !id.is_empty() && id.len() <= LONGEST_TEXT));
             Introduction::parse(body.as_bytes()).ok();
         }
 

@@ -16,14 +16,9 @@ pub struct Config {
     /// The URL under which those hosts reach this node. Unset: made of `listen`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The hosts, each a table of its own:
-    ///
-    /// [[http_mesh.host]]
-    /// name = "server-01"                  # its id, as it signs its forwards
-    /// url = "http://192.168.1.20:23000"   # where it is reached, and from where it may come
-    /// mode = "strict"                     # or "trusted", "open": its unsigned mail is taken, and never verified
-    /// aliases = []                        # other names it uses for itself
-    /// addresses = []                      # other IP addresses it may come from
+    /// The hosts, each a table `[[http_mesh.host]]` of its own with a `name` and a `url`. It may have a `mode` (`strict`; `trusted`
+    /// or `open` take unsigned mail, and never as verified), `aliases` for its name, and `addresses` it may come from besides
+    /// the one in its URL. docs/http-mesh.md shows one.
     pub host: Vec<HostConfig>,
     /// How long a host may take to say whether it has an agent, in seconds.
     pub ask_timeout_s: u64,

@@ -16,8 +16,11 @@ use std::time::Duration;
 /// Answers that are still believed. Bounded: a full table forgets.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    answers: Mutex<HashMap<Address, (Option<Arc<str>>, Duration)>>,
+    answers: Mutex<HashMap<Address, Heard>>,
 }
+
+/// A host or nowhere, and until when that is believed.
+type Heard = (Option<Arc<str>>, Duration);
 
 impl Places {
     /// What was last heard, if it is still believed: at a host, or nowhere.
@@ -48,7 +51,7 @@ impl Places {
         self.lock().clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Address, (Option<Arc<str>>, Duration)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Address, Heard>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

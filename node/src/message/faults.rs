@@ -35,15 +35,15 @@ impl Faults {
     }
 
     /// Refuses a source that has failed too often in this minute.
-    pub(super) fn admit(&self, source: Source, now: Duration) -> Result<(), Refusal> {
-        self.0.check(&source, now).map_err(|TooOften(retry_after)| Refusal::Limited { retry_after })
+    pub(super) fn admit(&self, source: &Source, now: Duration) -> Result<(), Refusal> {
+        self.0.check(source, now).map_err(|TooOften(retry_after)| Refusal::Limited { retry_after })
     }
 
     /// Charges `refusal`, if it came of a bad signature, to `source`.
     pub(super) fn count(&self, source: Source, refusal: &Refusal, now: Duration) {
         if matches!(refusal, Refusal::Signature(_)) {
-            self.0.add(source, now);
             tracing::debug!(?source, %refusal, "a signature was refused");
+            self.0.add(source, now);
         }
     }
 }

@@ -219,7 +219,7 @@ impl Hallway {
         let now = inner.clock.now();
         let directory = inner.agents.directory();
         let (source, instant) = (faults::source_of(&incoming), inner.clock.monotonic());
-        inner.faults.admit(source, instant)?;
+        inner.faults.admit(&source, instant)?;
         let around = Circumstances {
             directory,
             config: &inner.config,

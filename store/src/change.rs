@@ -17,7 +17,7 @@ use crate::postings::{self, Posting};
 use crate::receipt::{BroughtReceipt, Given, ReceiptKind, ReceiptOwner};
 use crate::rosters::{self, RosterDelta};
 use crate::tickets::{self, SpendOutcome, TokenHash};
-use crate::{api_keys, mailbox, meta, outbox, own_roster, pins, receipts};
+use crate::{api_keys, mailbox, outbox, own_roster, pins, receipts};
 use amesh_proto::address::Address;
 use amesh_proto::attachment::AttachmentId;
 use amesh_proto::id::MessageId;
@@ -103,7 +103,7 @@ pub(crate) enum Change {
     ForgetReceipts(ReceiptOwner, Seq, Reply<()>),
     Settle(Destination, Vec<(Seq, Settlement)>, UnixMillis, Reply<()>),
     Expire(UnixMillis, HashMap<Seq, Mail>, Reply<Expired>),
-    RememberTime(UnixMillis, Expired, Reply<Expired>),
+    PutOffExpiry(Expired, Reply<Expired>),
     Register(Box<NewAgent>, Reply<RegisterOutcome>),
     UpdateAgent(AgentNo, Box<AgentChange>, UnixMillis, Reply<AgentRecord>),
     RotateKey(AgentNo, Box<NewKey>, UnixMillis, Reply<Option<Box<AgentRecord>>>),
@@ -180,10 +180,7 @@ impl Change {
             Self::Expire(now, notices, reply) => {
                 answer(reply, group.apply(|group| endings::expire(group, now, notices)))
             }
-            Self::RememberTime(now, waiting, reply) => {
-                let written = group.apply(|group| meta::LastTime(now.0).write(&mut group.txn));
-                answer(reply, written.map(|()| waiting))
-            }
+            Self::PutOffExpiry(waiting, reply) => answer(reply, group.apply(|_| Ok(waiting))),
             other => other.apply_rare(group),
         }
     }
@@ -278,7 +275,7 @@ impl Change {
             Self::NotePosting(.., reply) => send(reply, Err(error)),
             Self::GiveReceipts(.., reply) => send(reply, Err(error)),
             Self::TakeReceipts(.., reply) => send(reply, Err(error)),
-            Self::Expire(.., reply) | Self::RememberTime(.., reply) => send(reply, Err(error)),
+            Self::Expire(.., reply) | Self::PutOffExpiry(.., reply) => send(reply, Err(error)),
             Self::Register(_, reply) => send(reply, Err(error)),
             Self::UpdateAgent(.., reply) => send(reply, Err(error)),
             Self::RotateKey(.., reply) => send(reply, Err(error)),

@@ -72,7 +72,8 @@ impl GreetError {
     }
 }
 
-fn explain(code: RefuseCode) -> &'static str {
+/// What a refusal means, for the owner.
+pub(crate) fn explain(code: RefuseCode) -> &'static str {
     match code {
         RefuseCode::Refused => "it does not take this node for a member of its mesh",
         RefuseCode::Version => "it speaks no link protocol that this amesh knows; upgrade the older one",

@@ -44,6 +44,8 @@ mod seeds;
 mod session;
 mod shared;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 pub use config::Config;

@@ -147,6 +147,8 @@ impl Peer {
         if ended.closed_with() == Some(CloseCode::TwoMachines) {
             self.shared.twin_noticed();
             self.keeper.unwanted(now);
+        } else if ended.is_refusal() {
+            self.keeper.unwanted(now);
         }
         self.show_offline();
     }

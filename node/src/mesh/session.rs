@@ -5,7 +5,7 @@ mod gossip;
 
 use super::endpoint::{CloseCode, WINDOW};
 use super::frames::{FrameReader, FrameWriter, StreamError};
-use super::greet::Link;
+use super::greet::{Link, explain};
 use super::incoming::Incoming;
 use super::lend;
 use super::outgoing::Outgoing;
@@ -49,6 +49,8 @@ pub(crate) enum Ended {
     Goodbye(Goodbye),
     #[error("it broke the protocol: {0}")]
     Protocol(&'static str),
+    #[error("refused: {}", explain(*.0))]
+    Refused(RefuseCode),
     #[error("this node's store failed")]
     Broken,
 }
@@ -64,6 +66,11 @@ impl Ended {
     /// Whether the link ended because nothing came any more.
     pub(crate) fn is_silence(&self) -> bool {
         matches!(self, Self::Stream(error) if error.is_silence())
+    }
+
+    /// Whether the other node does not want this one.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_)) || self.closed_with() == Some(CloseCode::Refused)
     }
 
     /// With which code the other node closed the link, if it did.
@@ -260,6 +267,8 @@ impl Session {
             Frame::Ping(number) => self.out.push_back(Frame::Pong(number)),
             Frame::Pong(_) => {}
             Frame::Refuse(Refuse { code: RefuseCode::TwoMachines }) => self.shared.twin_noticed(),
+            // It judged this node's greeting while this node took the link for open.
+            Frame::Refuse(Refuse { code }) => return Err(Ended::Refused(code)),
             Frame::Goodbye(goodbye) => return Err(Ended::Goodbye(goodbye)),
             _ => return Err(Ended::Protocol("a frame that has no place on a link")),
         }

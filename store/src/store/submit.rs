@@ -98,8 +98,8 @@ impl Store {
     pub fn expire(&self, now: UnixMillis, boot: Duration, notices: Vec<(Seq, Mail)>) -> Durable<Expired> {
         if let Some(unsteady_for) = self.watch_clock(now, boot) {
             let waiting = Expired { unsteady_for: Some(unsteady_for), ..Expired::default() };
-            // Through the writer all the same, so that the time is remembered.
-            return self.submit(|reply| Change::RememberTime(now, waiting, reply));
+            // A time that is not believed is not remembered either: a restart would take it for the right one.
+            return self.submit(|reply| Change::PutOffExpiry(waiting, reply));
         }
         self.submit(|reply| Change::Expire(now, notices.into_iter().collect(), reply))
     }

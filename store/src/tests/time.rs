@@ -106,6 +106,9 @@ fn nothing_ends_while_the_clock_cannot_be_believed() {
     let store = Store::on_memory(&disk, Config::default()).unwrap();
     let restarted = store.expire(wrong, HOUR / 60, Vec::new()).wait().unwrap();
     assert_eq!(restarted.unsteady_for, Some(HOUR), "a restart with a wrong clock is a jump");
+    let store = Store::on_memory(&disk, Config::default()).unwrap();
+    let again = store.expire(wrong, HOUR / 60, Vec::new()).wait().unwrap();
+    assert_eq!(again.unsteady_for, Some(HOUR), "a restart within that hour begins it anew");
     assert_eq!(ids(&store, bob), [id(1)]);
 }
 

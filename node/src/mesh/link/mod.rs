@@ -7,8 +7,6 @@
 pub(crate) mod receive;
 pub(crate) mod send;
 #[cfg(test)]
-mod simulation;
-#[cfg(test)]
 mod tests;
 
 pub(crate) use receive::{Arrival, LinkReceiver, Outcome, ReceiveAction};

@@ -5,6 +5,8 @@ mod greeting;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use greeting::Proven;
 pub(crate) use greeting::{About, Admitted, RefuseReason};
 
 use amesh_proto::member::list::{MemberError, Statements};

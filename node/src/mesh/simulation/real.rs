@@ -1,13 +1,11 @@
 //! The real store under the simulation: `amesh_store` on a disk in memory that forgets at a crash what was not synced.
 
-use super::super::{Outcome, Settled};
-use super::store::{Change, Crash, Done, Engine, Entry, History, Letter, MAILBOX};
-use super::world::AGENTS;
-use amesh_proto::address::Address;
+use super::super::link::{Outcome, Settled};
+use super::cast::{AGENTS, address_of, id_of};
+use super::store::{Change, Crash, Done, Engine, Entry, History, Letter, MAILBOX, Times};
 use amesh_proto::id::MessageId;
 use amesh_proto::key::KeyAlgorithm;
 use amesh_proto::message::{Mail, Priority};
-use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
 use amesh_proto::trust::Trust;
 use amesh_proto::wire::LaterReason;
@@ -16,7 +14,6 @@ use amesh_store::{
     NewMail, Origin, Place, RegisterOutcome, Seq, Settlement, Store, StoreError, Target,
 };
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 /// The store of node `node`, with its agents.
 pub(super) fn engine(node: usize) -> Box<dyn Engine> {
@@ -28,7 +25,7 @@ pub(super) fn engine(node: usize) -> Box<dyn Engine> {
         agents,
         letters: HashMap::new(),
         numbers: HashMap::new(),
-        gone: HashSet::new(),
+        shown: HashSet::new(),
     })
 }
 
@@ -40,8 +37,8 @@ struct Real {
     letters: HashMap<u64, Letter>,
     /// Numbers of what links brought: mailboxes do not show them.
     numbers: HashMap<u64, u64>,
-    /// What agents acknowledged for certain.
-    gone: HashSet<u64>,
+    /// What was seen in a mailbox.
+    shown: HashSet<u64>,
 }
 
 /// A change in the hands of the store. One that fails may be on disk all the same: nobody can know.
@@ -51,37 +48,52 @@ enum Pending {
     Refuse,
     PutOff,
     Settle(usize, Vec<(u64, Settled)>, Durable<()>),
-    Read(Durable<Vec<MessageId>>),
-    Expire(Durable<amesh_store::Expired>),
+    Read(Vec<u64>, Durable<Vec<MessageId>>),
+    Expire(Vec<u64>, Durable<amesh_store::Expired>),
 }
 
 impl Engine for Real {
-    fn commit(&mut self, group: Vec<Change>, full: bool, now: Duration, history: &mut History) -> Vec<Done> {
+    fn commit(&mut self, group: Vec<Change>, full: bool, times: Times, history: &mut History) -> Vec<Done> {
         let pending: Vec<Pending> = group
             .into_iter()
             .map(|change| match change {
                 // The store asks a disk for its space twice a second by a clock of its own.
                 Change::Receive { .. } if full => Pending::PutOff,
-                change => self.hand_in(change, now, history),
+                change => self.hand_in(change, times, history),
             })
             .collect();
-        pending.into_iter().map(|pending| self.finish(pending).unwrap()).collect()
+        pending.into_iter().map(|pending| self.finish(pending, history).unwrap()).collect()
     }
 
-    fn crash(&mut self, group: Vec<Change>, crash: Crash, now: Duration, history: &mut History) {
+    fn crash(&mut self, group: Vec<Change>, crash: Crash, times: Times, history: &mut History) {
         if crash == Crash::Between {
             self.disk.fail_next(Fault::Sync);
         }
         if crash != Crash::Before {
             let pending: Vec<Pending> =
-                group.into_iter().map(|change| self.hand_in(change, now, history)).collect();
+                group.into_iter().map(|change| self.hand_in(change, times, history)).collect();
             for pending in pending {
-                let _untold = self.finish(pending);
+                let _untold = self.finish(pending, history);
             }
         }
         self.disk.crash();
         self.store = None;
         self.store = Some(Store::on_memory(&self.disk, config()).unwrap());
+    }
+
+    fn pending(&mut self, agent: usize, times: Times, history: &mut History) -> Vec<u64> {
+        let pending = self.store().pending(self.agents[agent], None, 10_000).unwrap();
+        let ids: Vec<u64> = pending.iter().map(|entry| number_of(&entry.shown_id)).collect();
+        for id in &ids {
+            if self.shown.insert(*id) {
+                history.deliver(&self.letters[id], self.numbers[id], times.now);
+            }
+        }
+        ids
+    }
+
+    fn waits(&self, peer: usize) -> bool {
+        self.store().outbox_len(&Destination::Node(id_of(peer))) > 0
     }
 
     fn outbox(&self, peer: usize, after: u64, limit: usize) -> Vec<(Entry, u64)> {
@@ -99,13 +111,15 @@ impl Real {
         let page = self.store().outbox(&Destination::Node(id_of(peer)), after, limit)?;
         let entry = |entry: amesh_store::OutboxEntry| {
             let letter = self.letters[&number_of(&entry.mail.id)].clone();
-            (Entry { seq: entry.seq.0, number: entry.number, letter }, entry.floor)
+            let expires_at = entry.expires_at;
+            (Entry { seq: entry.seq.0, number: entry.number, letter, expires_at }, entry.floor)
         };
         Ok(page.into_iter().map(entry).collect())
     }
 
     /// While the power fails nothing can be read; what is not read is not changed either.
-    fn hand_in(&mut self, change: Change, now: Duration, history: &mut History) -> Pending {
+    fn hand_in(&mut self, change: Change, times: Times, history: &mut History) -> Pending {
+        let now = times.wall;
         match change {
             Change::Accept(letter) => {
                 self.letters.insert(letter.id, letter.clone());
@@ -127,23 +141,21 @@ impl Real {
                 Pending::Receive(self.store().commit_mail(new))
             }
             Change::Settle { peer, settled } => self.settle(peer, settled, now, history),
-            Change::Empty { agent } => {
-                let agent = self.agents[agent];
-                let pending = self.store().pending(agent, None, 10_000).unwrap_or_default();
-                let ids: Vec<MessageId> = pending.into_iter().map(|entry| entry.shown_id).collect();
-                for id in ids.iter().map(number_of) {
-                    assert!(!self.gone.contains(&id), "{id} was acknowledged and is there again");
-                    if history.read.insert(id) {
-                        history.delivered.push((self.letters[&id].lane, self.numbers[&id], id, now));
-                    }
-                }
-                Pending::Read(self.store().acknowledge(agent, ids))
+            Change::Acknowledge { agent, ids } => {
+                let shown = ids.iter().map(id_of_letter).collect();
+                Pending::Read(ids, self.store().acknowledge(self.agents[agent], shown))
+            }
+            Change::Bounce { peer } => {
+                let waiting = self.page(peer, 0, 100_000).unwrap_or_default();
+                let gone =
+                    |(entry, _): (Entry, u64)| (entry.seq, Settled::Refused { code: "not_found".into() });
+                self.settle(peer, waiting.into_iter().map(gone).collect(), now, history)
             }
             Change::Expire => {
-                let due = self.store().expiring(at(now), 10_000).unwrap_or_default();
+                let due = self.store().expiring(now, 10_000).unwrap_or_default();
                 let outgoing = due.iter().filter(|one| matches!(one.place, Place::Outbox(_)));
-                history.failed.extend(outgoing.map(|one| number_of(&one.mail.id)));
-                Pending::Expire(self.store().expire(at(now), now, Vec::new()))
+                let ids = outgoing.map(|one| number_of(&one.mail.id)).collect();
+                Pending::Expire(ids, self.store().expire(now, times.mono, Vec::new()))
             }
         }
     }
@@ -152,7 +164,7 @@ impl Real {
         &self,
         peer: usize,
         settled: Vec<(u64, Settled)>,
-        now: Duration,
+        now: UnixMillis,
         history: &mut History,
     ) -> Pending {
         let page = self.page(peer, 0, 100_000).unwrap_or_default();
@@ -170,11 +182,11 @@ impl Real {
             list.extend(waiting.get(seq));
             ends.push((Seq(*seq), end));
         }
-        let durable = self.store().settle(&Destination::Node(id_of(peer)), ends, at(now));
+        let durable = self.store().settle(&Destination::Node(id_of(peer)), ends, now);
         Pending::Settle(peer, settled, durable)
     }
 
-    fn finish(&mut self, pending: Pending) -> Result<Done, StoreError> {
+    fn finish(&mut self, pending: Pending, history: &mut History) -> Result<Done, StoreError> {
         Ok(match pending {
             Pending::Accept(letter, durable) => match durable.wait()? {
                 CommitOutcome::Committed { .. } => Done::Accepted { to: letter.lane.1.0, id: letter.id },
@@ -194,13 +206,16 @@ impl Real {
                 durable.wait()?;
                 Done::Settled { peer, settled }
             }
-            Pending::Read(durable) => {
-                self.gone.extend(durable.wait()?.iter().map(number_of));
-                Done::Nothing
-            }
-            Pending::Expire(durable) => {
+            Pending::Read(ids, durable) => {
                 durable.wait()?;
-                Done::Nothing
+                Done::Acknowledged { ids }
+            }
+            Pending::Expire(ids, durable) => {
+                let steady = durable.wait()?.unsteady_for.is_none();
+                if steady {
+                    history.failed.extend(ids);
+                }
+                Done::Watched { steady }
             }
         })
     }
@@ -220,7 +235,7 @@ fn register(store: &Store, node: usize, agent: usize) -> AgentNo {
         api_key_hash: [u8::try_from(agent).unwrap(); 32],
         may_return: false,
         admission: amesh_store::Admission::Open,
-        now: at(Duration::ZERO),
+        now: UnixMillis(1_800_000_000_000),
     };
     match store.register_agent(new).wait().unwrap() {
         RegisterOutcome::Registered(record) => record.no,
@@ -233,20 +248,20 @@ fn new_mail(
     origin: Origin,
     target: Target,
     lane: Option<LaneStamp>,
-    now: Duration,
+    now: UnixMillis,
 ) -> NewMail {
     let mut digest = [0; 32];
     digest[..8].copy_from_slice(&letter.id.to_be_bytes());
     let mail = Mail {
-        id: MessageId::mint(UnixMillis(0), letter.id.to_be_bytes()),
+        id: id_of_letter(&letter.id),
         from: address_of(letter.lane.0),
         to: address_of(letter.lane.1),
         priority: if letter.lane.2 == 0 { Priority::Normal } else { Priority::Urgent },
         envelope: b"{}".to_vec(),
         payload: vec![b' '; letter.size],
         form: None,
-        accepted_at: at(now),
-        expires_at: at(letter.expires_at),
+        accepted_at: now,
+        expires_at: now.plus(letter.life),
         receipt: false,
     };
     NewMail {
@@ -257,7 +272,7 @@ fn new_mail(
         content_digest: digest,
         attachments: Vec::new(),
         lane,
-        now: at(now),
+        now,
     }
 }
 
@@ -265,16 +280,8 @@ fn config() -> Config {
     Config { mailbox_new: u32::try_from(MAILBOX).unwrap(), ..Config::default() }
 }
 
-fn at(now: Duration) -> UnixMillis {
-    UnixMillis(1_800_000_000_000).plus(now)
-}
-
-fn id_of(node: usize) -> NodeId {
-    NodeId::from_bytes([u8::try_from(node).unwrap() + 1; 32])
-}
-
-fn address_of((node, agent): (usize, usize)) -> Address {
-    Address::parse(&format!("agent{agent}@host{node}.aimaestro.local"), &["aimaestro.local"]).unwrap()
+fn id_of_letter(id: &u64) -> MessageId {
+    MessageId::mint(UnixMillis(0), id.to_be_bytes())
 }
 
 fn number_of(id: &MessageId) -> u64 {

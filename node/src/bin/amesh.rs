@@ -24,8 +24,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         anyhow::bail!("another TLS provider is already installed");
     }
     let is_node = matches!(&cli.command, Command::Up(up) if !up.detach);
-    // What a command has to say it says itself; sled complains on its own about what we report better.
-    log_to_stderr(if is_node { "info" } else { "error,sled=off" })?;
+    // What a command has to say it says itself; sled and libp2p complain on their own about what we report better.
+    log_to_stderr(if is_node { "info,libp2p_kad=error,libp2p_swarm=warn" } else { "error,sled=off" })?;
     runtime(is_node)?.block_on(amesh::cli::run(cli))
 }
 

@@ -59,6 +59,7 @@ fn hide(router: &Host, number: u8) -> Result<()> {
     router.nft(&format!(
         "table ip hide {{\n\
          chain out {{\ntype nat hook postrouting priority 100\noifname \"eth0\" masquerade\n}}\n\
+         chain own {{\ntype filter hook input priority 0\niifname \"eth0\" ct state new drop\n}}\n\
          chain through {{\ntype filter hook forward priority 0\n\
          iifname \"eth0\" oifname \"eth{number}\" ct state != {{ established, related }} drop\n}}\n}}\n"
     ))

@@ -166,8 +166,8 @@ const ANCHORS: usize = 3;
 /// Dials under way at a time.
 const DIALS: usize = 8;
 /// What the node with the lower id gets before the other one dials as well.
-const COURTESY: Duration = Duration::from_secs(3);
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const COURTESY: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 const MAX_ADDRESSES: usize = 8;
 
@@ -228,11 +228,11 @@ mod tests {
             while !book.due(now).contains(&node(9)) {
                 now += Duration::from_millis(500);
             }
-            pauses.push((now - begun).as_secs());
+            pauses.push((now - begun).as_millis());
             book.dial_failed(&node(9), now);
         }
-        assert_eq!(pauses[..5], [0, 1, 2, 4, 8]);
-        assert_eq!(pauses[11], LONGEST_PAUSE.as_secs());
+        assert_eq!(pauses[..5], [0, 500, 1000, 2000, 4000]);
+        assert_eq!(pauses[11], LONGEST_PAUSE.as_millis());
         book.sign_of_life();
         assert!(book.due(now).contains(&node(9)));
     }

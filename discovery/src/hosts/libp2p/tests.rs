@@ -141,6 +141,21 @@ async fn a_member_is_found_through_a_third_and_its_mesh_port_is_told() {
 }
 
 #[tokio::test]
+async fn a_member_that_no_neighbour_of_ours_knows_is_found_by_asking_on() {
+    let (left, near, far, right) = (Node::start(1), Node::start(2), Node::start(3), Node::start(4));
+    near.follow(&[&left, &far, &right], &[&right]);
+    far.follow(&[&left, &near, &right], &[&left]);
+    left.follow(&[&near, &far, &right], &[&far, &right]);
+    right.follow(&[&near, &far, &left], &[&near, &left]);
+    for (one, other) in [(&left, &near), (&near, &far), (&far, &right)] {
+        one.meets(other).await;
+        other.meets(one).await;
+    }
+    left.path_to(&right).await;
+    right.path_to(&left).await;
+}
+
+#[tokio::test]
 async fn streams_go_both_ways_through_a_third_where_nothing_direct_leads() {
     let (left, between, right) = three_apart().await;
     assert_eq!(left.path_to(&right).await, Path::Relayed { via: between.id });

@@ -91,6 +91,56 @@ const PORT: u16 = 1;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mesh::endpoint::{self, MeshEndpoint, Purpose, Tuning};
+    use crate::mesh::identity::Identity;
+    use crate::tasks::Tasks;
+
+    fn port(seed: u8) -> (Identity, MeshEndpoint, Arc<RelaySocket>) {
+        let (identity, socket) = (Identity::from_seed(&[seed; 32]), Arc::new(RelaySocket::new()));
+        let any = SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
+        let endpoint = MeshEndpoint::bind(any, &identity, &Tuning::default()).unwrap();
+        (identity, endpoint.with_relay(socket.clone(), &Tuning::default()).unwrap(), socket)
+    }
+
+    /// Carries what `from` sends, which says that it is `sender`, to `to`.
+    async fn carry(from: Arc<RelaySocket>, sender: NodeId, to: Arc<RelaySocket>) {
+        let (mut diggers, deliver) = (from.diggers().unwrap(), to.deliver());
+        let at = to.name(sender);
+        while let Some((_, mut packets)) = diggers.recv().await {
+            while let Some(packet) = packets.recv().await {
+                deliver.send((at, packet)).await.unwrap();
+            }
+        }
+    }
+
+    async fn dial(expected: NodeId) -> [Option<NodeId>; 2] {
+        let ((a, at_a, from_a), (b, at_b, from_b)) = (port(1), port(2));
+        let to_b = from_a.name(b.node_id());
+        let tasks = Tasks::new("carriers");
+        tasks.spawn_until_stopped(carry(from_a.clone(), a.node_id(), from_b.clone()));
+        tasks.spawn_until_stopped(carry(from_b, b.node_id(), from_a));
+        let accept = async { at_b.incoming().await.unwrap().await };
+        let (dialed, accepted) = tokio::join!(at_a.dial(to_b, Some(expected), Purpose::Link), accept);
+        let proven = |ends: Option<&quinn::Connection>| ends.and_then(endpoint::peer_of);
+        let ends = [dialed.ok(), accepted.ok()];
+        if let [Some(dialed), Some(accepted)] = &ends {
+            let binding = |end| endpoint::channel_binding(end).unwrap();
+            assert_eq!(binding(dialed), binding(accepted), "what ties the proof to this very connection");
+        }
+        [proven(ends[0].as_ref()), proven(ends[1].as_ref())]
+    }
+
+    #[tokio::test]
+    async fn inside_a_tunnel_both_ends_prove_their_node_keys() {
+        let (a, b) = (Identity::from_seed(&[1; 32]).node_id(), Identity::from_seed(&[2; 32]).node_id());
+        assert_eq!(dial(b).await, [Some(b), Some(a)]);
+    }
+
+    #[tokio::test]
+    async fn whoever_carries_packets_to_somebody_else_is_found_out() {
+        let someone_else = Identity::from_seed(&[3; 32]).node_id();
+        assert_eq!(dial(someone_else).await, [None, None]);
+    }
 
     #[test]
     fn made_up_addresses_are_told_from_real_ones_and_differ_by_node() {

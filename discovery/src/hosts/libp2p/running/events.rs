@@ -9,7 +9,7 @@ use crate::hosts::libp2p::behaviour::{Agent, BehaviourEvent};
 use amesh_proto::node_id::NodeId;
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, dcutr, identify, kad};
+use libp2p::{Multiaddr, PeerId, autonat, dcutr, identify, kad};
 use std::net::SocketAddr;
 use tokio::sync::mpsc;
 
@@ -51,6 +51,12 @@ impl Runner<'_> {
             })) => self.heard_of(found.peers),
             SwarmEvent::Behaviour(BehaviourEvent::Punch(dcutr::Event { remote_peer_id, result })) => {
                 tracing::debug!(peer = %remote_peer_id, ok = result.is_ok(), "tried to get through to it");
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Reachability(autonat::Event::StatusChanged {
+                new,
+                ..
+            })) => {
+                tracing::info!(status = ?new, "other members tried to reach this node's swarm");
             }
             _ => {}
         }

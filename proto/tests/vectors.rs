@@ -122,6 +122,7 @@ fn one_key_reads_the_same_from_every_text() {
     assert_eq!(PublicKey::parse(&raw, KeyAlgorithm::Ed25519), Ok(key("ed25519")));
     assert_eq!(PublicKey::parse(&raw.to_uppercase(), KeyAlgorithm::Ed25519), Ok(key("ed25519")));
     assert_eq!(key("ed25519").sender_key_text(), raw);
+    assert_eq!(key("p256").sender_key_text(), P256, "other kinds of keys have no short form (RLY-10)");
 }
 
 #[test]

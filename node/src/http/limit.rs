@@ -171,7 +171,7 @@ impl<Agent: Hash + Eq + Clone> Limits<Agent> {
     /// Counts one request of `agent`.
     ///
     /// # Errors
-    /// [`Exceeded`]; the request is not counted then.
+    /// [`Exceeded`]. What the hour does not allow has been counted in its minute.
     pub(crate) fn agent(
         &self,
         class: Class,

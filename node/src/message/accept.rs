@@ -93,7 +93,7 @@ pub(super) fn accept(incoming: Incoming, around: &Circumstances<'_>) -> Result<D
 
 fn from_agent(
     sender: &Agent,
-    request: RouteRequest,
+    mut request: RouteRequest,
     idempotency_key: Option<String>,
     around: &Circumstances<'_>,
 ) -> Result<Draft, Refusal> {
@@ -102,7 +102,7 @@ fn from_agent(
     let Some(agent) = known else {
         return Err(Refusal::Forbidden(format!("{} is not registered any more", sender.address)));
     };
-    let (payload, attachments) = payload_of(&request)?;
+    let attachments = check_payload(&request)?;
     check_envelope(&request, &agent)?;
     let priority = match request.priority.as_deref() {
         None => Priority::Normal,
@@ -119,6 +119,7 @@ fn from_agent(
         None => MessageId::mint(around.now, around.random),
         Some(text) => MessageId::parse(text).map_err(|error| invalid("id", error))?,
     };
+    let payload = request.payload.take().map(Box::<str>::from).unwrap_or_default();
     // Absent, null and empty are one thing.
     let in_reply_to = request.in_reply_to.filter(|text| !text.is_empty());
     let thread_id = thread(request.thread_id, in_reply_to.as_deref(), &id, &agent, around);
@@ -128,7 +129,7 @@ fn from_agent(
         to,
         priority,
         envelope: Vec::new(),
-        payload,
+        payload: payload.into_string().into_bytes(),
         form: None,
         accepted_at: around.now,
         expires_at,
@@ -164,10 +165,11 @@ struct PayloadFace<'a> {
     attachments: Option<&'a RawValue>,
 }
 
-fn payload_of(request: &RouteRequest) -> Result<(Vec<u8>, Vec<Attachment>), Refusal> {
+/// Gives the files that it names.
+fn check_payload(request: &RouteRequest) -> Result<Vec<Attachment>, Refusal> {
     let Some(payload) = &request.payload else { return Err(BadBody::Missing("payload").into()) };
     let text = payload.get();
-    let size = text.len() + request.subject.len();
+    let size = text.len() + envelope_size(request);
     if size > limits::TOTAL_BYTES {
         return Err(Refusal::TooLarge { size, limit: limits::TOTAL_BYTES });
     }
@@ -187,8 +189,21 @@ fn payload_of(request: &RouteRequest) -> Result<(Vec<u8>, Vec<Attachment>), Refu
             "payload.context",
             format_args!("at most {} bytes are allowed", limits::CONTEXT_BYTES),
         )),
-        _ => Ok((text.as_bytes().to_vec(), attachments_of(text, face.attachments.is_some())?)),
+        _ => attachments_of(text, face.attachments.is_some()),
     }
+}
+
+/// What the envelope adds to a message's size: all that a client may make long.
+fn envelope_size(request: &RouteRequest) -> usize {
+    let RouteRequest { id, from, to, subject, timestamp, thread_id, in_reply_to, expires_at, .. } = request;
+    let texts = [id, from, timestamp, thread_id, in_reply_to, expires_at, &request.signature];
+    let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+    // Few clients send members that AMP does not know.
+    let extra = match request.extra.is_empty() {
+        true => 0,
+        false => serde_json::to_vec(&request.extra).map_or(limits::TOTAL_BYTES, |text| text.len()),
+    };
+    to.len() + subject.len() + texts + extra
 }
 
 fn attachments_of(payload: &str, some: bool) -> Result<Vec<Attachment>, Refusal> {

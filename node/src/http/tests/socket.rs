@@ -139,6 +139,10 @@ async fn several_sockets_of_one_agent_each_get_the_message_and_make_it_online() 
     for ws in &mut sockets {
         assert_eq!(ws.hear().await["payload"]["message"], "both");
     }
+    let seen = |me: &Value| UnixMillis::parse_rfc3339(me["last_seen_at"].as_str().unwrap()).unwrap();
+    let before = seen(&rig.get("/v1/agents/me", &bob).await.body);
+    rig.clock.advance(Duration::from_secs(5));
+    assert!(seen(&rig.get("/v1/agents/me", &bob).await.body) > before);
     for ws in sockets {
         drop(ws);
     }

@@ -161,6 +161,24 @@ fn limits_count_bytes_of_the_body_and_characters_of_the_subject() {
 }
 
 #[test]
+fn the_envelope_counts_too_whatever_its_members_are_called() {
+    let long = "x".repeat(512 * 1024);
+    assert_eq!(refused(&full(&format!(r#","from_did":"{long}""#))).0, "payload_too_large");
+    let expires_at = format!(r#","expires_at":"2027-01-20T00:00:00.{}Z""#, "0".repeat(512 * 1024));
+    assert_eq!(refused(&flat(&expires_at)).0, "payload_too_large");
+    assert!(accepted(&full(r#","from_did":"did:key:z""#)).is_ok());
+}
+
+#[test]
+fn every_type_of_amp_and_any_other_is_taken() {
+    let known = "request response notification alert task status handoff ack update system";
+    for kind in known.split(' ').chain(["github:pull_request", "my own"]) {
+        let draft = accepted(&with_payload(&format!(r#"{{"type":"{kind}","message":"m"}}"#))).unwrap();
+        assert!(std::str::from_utf8(&draft.mail.payload).unwrap().contains(kind));
+    }
+}
+
+#[test]
 fn a_key_sends_only_as_its_own_agent() {
     let from = |spelling: &str| format!(r#","from":"{spelling}""#);
     assert!(accepted(&flat(&from("ALICE@Default.aimaestro.local"))).is_ok());

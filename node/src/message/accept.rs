@@ -119,7 +119,7 @@ fn from_agent(
         None => MessageId::mint(around.now, around.random),
         Some(text) => MessageId::parse(text).map_err(|error| invalid("id", error))?,
     };
-    let payload = request.payload.take().map(Box::<str>::from).unwrap_or_default();
+    let payload = take_payload(&mut request);
     // Absent, null and empty are one thing.
     let in_reply_to = request.in_reply_to.filter(|text| !text.is_empty());
     let thread_id = thread(request.thread_id, in_reply_to.as_deref(), &id, &agent, around);
@@ -129,7 +129,7 @@ fn from_agent(
         to,
         priority,
         envelope: Vec::new(),
-        payload: payload.into_string().into_bytes(),
+        payload,
         form: None,
         accepted_at: around.now,
         expires_at,
@@ -191,6 +191,11 @@ fn check_payload(request: &RouteRequest) -> Result<Vec<Attachment>, Refusal> {
         )),
         _ => attachments_of(text, face.attachments.is_some()),
     }
+}
+
+/// The payload's text, which large messages are not copied for.
+fn take_payload(request: &mut RouteRequest) -> Vec<u8> {
+    request.payload.take().map(Box::<str>::from).unwrap_or_default().into_string().into_bytes()
 }
 
 /// What the envelope adds to a message's size: all that a client may make long.

@@ -1,7 +1,7 @@
 //! Acceptance of what an HTTP host forwards (IPR-1, IPR-2). The host vouches for everything that is not signed; here the
 //! message must be whole, within its limits and agree with itself.
 
-use super::{Circumstances, Draft, Source, check_fields, expiry, invalid, payload_of};
+use super::{Circumstances, Draft, Source, check_fields, check_payload, expiry, invalid, take_payload};
 use crate::agents::directory::Resolution;
 use crate::message::error::Refusal;
 use crate::message::incoming::Forwarded;
@@ -33,8 +33,9 @@ pub(in crate::message) struct HostSource {
 /// Checks mail of an HTTP host whose sender `bridge` has identified.
 pub(super) fn from_http_host(forwarded: Forwarded, around: &Circumstances<'_>) -> Result<Draft, Refusal> {
     let Forwarded { host, relaxed, sender, key, id, forward } = forwarded;
-    let (request, trail) = (forward.request, forward.trail);
-    let (payload, attachments) = payload_of(&request)?;
+    let (mut request, trail) = (forward.request, forward.trail);
+    let attachments = check_payload(&request)?;
+    let payload = take_payload(&mut request);
     json::parse_object(&payload).map_err(|error| BadBody::Unreadable(format!("payload: {error}")))?;
     check_fields(&request)?;
     let same_sender = |text: &str| around.directory.expand(text, None).is_ok_and(|address| address == sender);

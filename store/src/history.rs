@@ -109,7 +109,7 @@ pub(crate) fn parties_of(mail: &Mail) -> Parties {
     parties
 }
 
-fn address_hash(address: &Address) -> [u8; 8] {
+pub(crate) fn address_hash(address: &Address) -> [u8; 8] {
     short_hash(&[address.as_str().as_bytes()])
 }
 

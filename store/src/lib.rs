@@ -18,6 +18,7 @@ mod classes;
 mod codec;
 mod commit;
 mod config;
+mod correspondents;
 mod endings;
 mod engine;
 mod error;

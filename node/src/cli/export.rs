@@ -4,6 +4,7 @@ use super::args::{IdentityAction, IdentityArgs};
 use super::context::Context;
 use super::init;
 use super::output::Trouble;
+use super::rotate;
 use crate::client::bundle::{Bundle, BundleError};
 use crate::client::disk::{self, PRIVATE};
 use crate::client::home::AgentHome;
@@ -35,6 +36,10 @@ pub(super) async fn identity(ctx: &Context, args: &IdentityArgs) -> anyhow::Resu
             let given = Given { name: name.as_deref(), tenant: tenant.as_deref(), force: *force };
             import(ctx, file, &given).await
         }
+        Some(IdentityAction::Rotate { compromised, force }) => {
+            rotate::rotate(ctx, *compromised, *force).await
+        }
+        Some(IdentityAction::ApiKey { action }) => rotate::api_key(ctx, action).await,
     }
 }
 

@@ -23,6 +23,7 @@ mod mesh;
 pub mod output;
 mod owners;
 mod rename;
+mod rotate;
 mod send;
 mod service;
 mod session;

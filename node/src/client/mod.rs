@@ -12,6 +12,7 @@ pub mod http;
 pub mod identity;
 pub mod identity_md;
 pub mod judge;
+pub mod keys;
 pub mod known_keys;
 pub mod mailbox;
 pub mod migrate;

@@ -4,6 +4,7 @@
 use super::roster::Verified;
 use super::shared::Shared;
 use crate::agents::directory::Member;
+use crate::message::LostKey;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::roster::{RosterEntry, RosterHead};
 use amesh_proto::wire::{RosterAdvert, RosterVersion};
@@ -114,6 +115,7 @@ impl Rosters {
         }
         let (put, remove) =
             difference(before.as_ref().map_or(&[], |before| &before.entries), &verified.entries);
+        let lost = before.as_ref().map_or_else(Vec::new, |before| lost_keys(&before.entries, &put));
         let delta = match &before {
             Some(_) => RosterDelta::Part { put: put.clone(), remove: remove.clone() },
             None => RosterDelta::Whole(verified.entries.clone()),
@@ -129,6 +131,10 @@ impl Rosters {
         inner.held.insert(node, Arc::new(verified));
         drop(inner);
         tracing::debug!(peer = %node, version, "roster installed");
+        if !lost.is_empty() {
+            let hallway = shared.hallway.clone();
+            shared.tasks.spawn_until_stopped(async move { hallway.warn_of(lost).await });
+        }
         // Members that hear of it only through us.
         shared.peers.tell_all(|news| news.roster = true);
         Ok(version)
@@ -146,6 +152,15 @@ impl Rosters {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The keys that `put` revokes as compromised and `before`, sorted by address, does not.
+fn lost_keys(before: &[RosterEntry], put: &[RosterEntry]) -> Vec<LostKey> {
+    let found = |entry: &RosterEntry| {
+        let known = before.binary_search_by(|known| known.address.cmp(&entry.address)).ok()?;
+        LostKey::between(&before[known], entry)
+    };
+    put.iter().filter_map(found).collect()
 }
 
 /// What is new or changed in `after`, and which addresses are gone. Both are sorted by address.

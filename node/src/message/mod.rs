@@ -28,6 +28,7 @@ mod status;
 pub(crate) mod tests;
 mod turns;
 mod verify;
+mod warn;
 mod whereabouts;
 
 pub use commit::{Committing, Written};
@@ -40,6 +41,7 @@ pub use notice::Notice;
 pub use receipt::ReadReceipt;
 pub use settle::Settled;
 pub use turns::Turns;
+pub use warn::LostKey;
 pub use whereabouts::{Elsewhere, Whereabouts};
 
 use crate::agents::directory::Resolution;

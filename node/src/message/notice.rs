@@ -33,6 +33,15 @@ pub enum Notice {
         /// Who asked, for people.
         by: String,
     },
+    /// Somebody who wrote to the agent lost a private key to others (KEY-10).
+    KeyCompromised {
+        /// Whose it was.
+        address: Address,
+        /// The lost key's fingerprint.
+        was: String,
+        /// The present key's.
+        now: String,
+    },
     /// The owner gave the agent another name.
     Renamed {
         /// Its address until now.
@@ -75,7 +84,9 @@ impl Notice {
         let id = MessageId::mint(now, random);
         let (parent, thread_id) = match self {
             Self::Undeliverable { id, thread_id, .. } => (Some(id.to_string()), thread_id.clone()),
-            Self::Reregistered { .. } | Self::Renamed { .. } => (None, id.to_string()),
+            Self::Reregistered { .. } | Self::KeyCompromised { .. } | Self::Renamed { .. } => {
+                (None, id.to_string())
+            }
         };
         let envelope = Envelope {
             version: ENVELOPE_VERSION.to_owned(),
@@ -112,6 +123,9 @@ impl Notice {
                 cut(&format!("Undeliverable: {subject}"), limits::SUBJECT_CHARS)
             }
             Self::Reregistered { .. } => "A new API key was issued for you".to_owned(),
+            Self::KeyCompromised { address, .. } => {
+                cut(&format!("A key of {address} is in other hands"), limits::SUBJECT_CHARS)
+            }
             Self::Renamed { .. } => "You have another name".to_owned(),
         }
     }
@@ -132,6 +146,10 @@ impl Notice {
                 "Somebody registered your name again with your public key and was given a new API key; the earlier ones \
                  no longer work. Asked by: {by}. If that was not you, register again and tell the owner of this machine."
             ),
+            Self::KeyCompromised { address, was, now } => format!(
+                "{address} has replaced its key because somebody else has the old one. Mail that you had from {address} may have \
+                 been written by somebody else, and the old key verifies nothing any more. Old key: {was}. New key: {now}."
+            ),
             Self::Renamed { was, now } => format!(
                 "The owner of this node gave you another name. You were {was} and are {now}. Your keys and your mail are as \
                  they were; sign as {now} from now on: what is signed as {was} is refused."
@@ -145,6 +163,9 @@ impl Notice {
                 json!({"event": "delivery_failed", "id": id.as_str(), "to": to, "code": code, "detail": detail})
             }
             Self::Reregistered { by } => json!({"event": "reregistered", "by": by}),
+            Self::KeyCompromised { address, was, now } => json!({
+                "event": "key_compromised", "address": address.as_str(), "old_fingerprint": was, "fingerprint": now,
+            }),
             Self::Renamed { was, now } => json!({"event": "renamed", "was": was, "now": now}),
         }
     }

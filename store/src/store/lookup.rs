@@ -208,7 +208,7 @@ impl Store {
         Stats { agents, mailbox_messages, outbox_messages, disk_bytes, open }
     }
 
-    pub(super) fn read<T>(
+    pub(crate) fn read<T>(
         &self,
         read: impl FnOnce(&dyn Read) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {

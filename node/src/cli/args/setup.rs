@@ -39,6 +39,42 @@ pub enum IdentityAction {
         #[arg(long, short)]
         force: bool,
     },
+    /// Replace the key pair, here and at every provider; the old private key is moved aside. Run it again if it was
+    /// interrupted.
+    Rotate {
+        /// Somebody else has the old private key: mail that it signed is believed no more, and who got some is told.
+        #[arg(long)]
+        compromised: bool,
+        /// Leave out providers that do not answer; they will refuse the new key.
+        #[arg(long, short)]
+        force: bool,
+    },
+    /// Replace or revoke the API key of a registration.
+    ApiKey {
+        /// What to do with it.
+        #[command(subcommand)]
+        action: ApiKeyAction,
+    },
+}
+
+/// What `amesh identity api-key` can do.
+#[derive(Debug, Subcommand)]
+pub enum ApiKeyAction {
+    /// Get a new one; the old one works for 24 hours more.
+    Rotate {
+        /// The registration [default: the one with this machine's node].
+        #[arg(long, short, value_name = "DOMAIN")]
+        provider: Option<String>,
+    },
+    /// End all of them at once; `amesh register --force` gets a new one.
+    Revoke {
+        /// The registration [default: the one with this machine's node].
+        #[arg(long, short, value_name = "DOMAIN")]
+        provider: Option<String>,
+        /// Do not ask.
+        #[arg(long, short)]
+        force: bool,
+    },
 }
 
 /// `amesh links`.

@@ -168,3 +168,33 @@ async fn mail_of_a_compromised_key_loses_its_key() {
     let shown = rig.get("/v1/agents/anna", &bob).await.body;
     assert_eq!(shown["retired_keys"][0]["compromised"], true);
 }
+
+#[tokio::test]
+async fn who_had_mail_from_a_key_that_is_in_other_hands_is_told_and_nobody_else() {
+    let rig = Rig::new();
+    let (mut anna, bob, carl) =
+        (rig.register("anna").await, rig.register("bob").await, rig.register("carl").await);
+    assert_eq!(rig.post("/v1/route", &anna, anna.letter(&bob, "from whom?")).await.status, 200);
+    assert_eq!(rig.post("/v1/route", &bob, bob.letter(&anna, "who asks?")).await.status, 200);
+    let mail = rig.get("/v1/messages/pending", &bob).await.body;
+    let id = mail["messages"][0]["id"].as_str().unwrap();
+    assert_eq!(rig.delete(&format!("/v1/messages/pending/{id}"), &bob).await.status, 200, "read and gone");
+    let plain = AgentKey::from_seed(&[100; 32]);
+    assert_eq!(rig.rotate(&anna, &plain, plain.public().to_pem().as_bytes()).await.status, 200);
+    anna.key = plain;
+    let nothing = rig.get("/v1/messages/pending", &bob).await.body;
+    assert_eq!(nothing["messages"], json!([]), "a key that is merely replaced worries nobody");
+    let new = AgentKey::from_seed(&[102; 32]).public();
+    let proof = STANDARD.encode(anna.key.sign(new.to_pem().as_bytes()));
+    let body = json!({"new_public_key": new.to_pem(), "proof": proof, "compromised": true});
+    assert_eq!(rig.post("/v1/auth/rotate-keys", &anna, body).await.status, 200);
+    let told = rig.get("/v1/messages/pending", &bob).await.body;
+    let [notice] = told["messages"].as_array().unwrap().as_slice() else { panic!("{told}") };
+    assert_eq!(notice["envelope"]["from"], "system@default.aimaestro.local");
+    assert_eq!(
+        notice["payload"]["context"],
+        json!({"event": "key_compromised", "address": "anna@default.aimaestro.local",
+            "old_fingerprint": anna.key.public().fingerprint(), "fingerprint": new.fingerprint()})
+    );
+    assert_eq!(rig.get("/v1/messages/pending", &carl).await.body["messages"], json!([]));
+}

@@ -1,10 +1,12 @@
 //! `auth/…`: an agent replaces or revokes what it proves itself with (AMP 03 §API Key Management, §Public Key Rotation).
 
+use crate::agents::RotateError;
 use crate::http::auth::{Caller, Presented};
 use crate::http::body::{self, Json};
 use crate::http::error::Problem;
 use crate::http::finish::to_the_end;
 use crate::http::state::Shared;
+use crate::message::LostKey;
 use amesh_proto::api::keys::{ApiKeyRevoked, ApiKeyRotated, KeysRotated, RotateKeys};
 use axum::extract::State;
 use axum::response::Response;
@@ -44,7 +46,8 @@ pub(crate) async fn revoke_api_keys(State(state): State<Shared>, caller: Caller)
 
 /// Gives the caller another key pair (KEY-5).
 ///
-/// Mail that was accepted before stays verifiable by the old one for 90 days, unless `compromised` is true.
+/// Mail that was accepted before stays verifiable by the old one for 90 days, unless `compromised` is true: then whoever
+/// had mail from the caller lately is told.
 #[utoipa::path(post, path = "", tag = "agents", request_body = RotateKeys,
     responses((status = 200, description = "What the old key signs is refused from now on.", body = KeysRotated)),
     extensions(("x-errors" = json!(["invalid_signature"]))))]
@@ -56,7 +59,15 @@ pub(crate) async fn rotate_keys(
     let done = async {
         let request = RotateKeys::parse(&body?.0)?;
         let (agents, agent) = (state.parts.agents.clone(), caller.agent.clone());
-        let rotating = async move { agents.rotate_key(&agent, &request).await };
+        let hallway = state.parts.hallway.clone();
+        let rotating = async move {
+            let rotated = agents.rotate_key(&agent, &request).await?;
+            if request.compromised {
+                let (was, now) = (agent.key.fingerprint(), rotated.key.fingerprint());
+                hallway.warn_of(vec![LostKey { address: rotated.address.clone(), was, now }]).await;
+            }
+            Ok::<_, RotateError>(rotated)
+        };
         let rotated = to_the_end(&state.parts.tasks, rotating).await?;
         Ok(KeysRotated {
             rotated: true,

@@ -57,3 +57,22 @@ async fn mail_of_a_compromised_key_is_refused_wherever_it_has_not_arrived() {
     until("the refusal", || a.store.outbox_destinations().iter().all(|queue| queue.count == 0)).await;
     assert!(b.texts(&bob).is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_host_tells_its_agents_of_a_compromised_key_whose_mail_they_had() {
+    let (a, b) = pair().await;
+    let (alice, bob, carl) = (a.agent("alice").await, b.agent("bob").await, b.agent("carl").await);
+    a.knows("bob").await;
+    b.knows("alice").await;
+    a.send(&alice, "bob", "from whom?").await.unwrap();
+    b.receives(&bob, &["from whom?".to_owned()]).await;
+    let request = request(&key_of("alice"), &AgentKey::from_seed(&[99; 32]), true);
+    a.hallway.agents().rotate_key(&alice, &request).await.unwrap();
+    until("the notice", || b.texts(&bob).len() == 2).await;
+    let notice = &b.texts(&bob)[1];
+    assert!(
+        notice.contains(&address("alice")) && notice.contains(&key_of("alice").public().fingerprint()),
+        "{notice}"
+    );
+    assert!(b.texts(&carl).is_empty());
+}

@@ -1,17 +1,16 @@
 //! The store as one checksummed file: every pair of every tree as of one moment, and the bodies they name. Written by
 //! the writer between two groups, read by `maintain`. The attached files are beside it (`backup_files`).
 
-use crate::backup_files::Held;
+use crate::backup_files::{Held, private_file};
 use crate::blob;
 use crate::engine::prepare::sync_dir;
 use crate::engine::{EngineError, Range, Read};
 use crate::error::StoreError;
 use crate::trees::Tree;
 use sha2::{Digest, Sha256};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read as _, Write};
 use std::ops::ControlFlow;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// What a backup holds.
@@ -257,11 +256,6 @@ impl Reader {
         self.seen.bytes += bytes.len() as u64;
         Ok(())
     }
-}
-
-/// A new file that nobody else may read: a backup may be anywhere.
-pub(crate) fn private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 fn length(bytes: &[u8]) -> io::Result<[u8; 4]> {

@@ -2,16 +2,15 @@
 //! them, so that backups share their files with the store and with each other; copies elsewhere. Called by `backup` and
 //! `maintain`.
 
-use crate::backup::private_file;
 use crate::engine::Read;
 use crate::engine::prepare::{beside, sync_dir};
 use crate::error::StoreError;
 use crate::files;
 use amesh_proto::attachment::FileDigest;
 use sha2::{Digest as _, Sha256};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -156,6 +155,11 @@ fn earlier_backups(place: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn private_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(dir)
+}
+
+/// A new file that nobody else may read: a backup may be anywhere.
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 const HELD: &str = "backing-up-";

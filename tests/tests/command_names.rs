@@ -163,7 +163,7 @@ async fn systemd_and_the_plist_reader_take_what_is_written_for_them() -> Result<
     let script = r#"
         amesh=$(readlink -f "$(command -v amp-send)"); export XDG_RUNTIME_DIR=$PWD
         $amesh service install --print -- --host 'a%b$c "d"' > amesh.service
-        systemd-analyze verify --user ./amesh.service
+        systemd-analyze verify --user ./amesh.service 2>&1
         $amesh service install --print --for launchd -- --host 'a<b>&"d"' | python3 -c '
 import plistlib, sys
 print(plistlib.loads(sys.stdin.buffer.read())["ProgramArguments"][-1])'"#;

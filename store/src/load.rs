@@ -10,9 +10,7 @@ use crate::meta::{Birth, Counters, FORMAT};
 use crate::shared::{Shared, as_read};
 use crate::tally::Tally;
 use crate::txn::Txn;
-use crate::{
-    agents, attachments, backup_files, blob, classes, files, handed, maintain, outbox, postings, receipts,
-};
+use crate::{agents, attachments, backup_files, blob, classes, files, handed, outbox, postings, receipts};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -30,11 +28,6 @@ struct Mark {
 
 /// Opens the store in `dir`, or makes one there.
 pub(crate) fn open(dir: &Path, config: Config) -> Result<(Shared, Counters), OpenError> {
-    let finished =
-        maintain::finish_restore(dir).map_err(|source| OpenError::Io { dir: dir.to_owned(), source })?;
-    if finished {
-        tracing::warn!(store = %dir.display(), "a restore had been interrupted at its end; it is finished now");
-    }
     let mark = look(dir)?;
     let disk =
         Directory { dir: dir.to_owned(), cache_bytes: config.cache_mib << 20, journal_bytes: JOURNAL_BYTES };

@@ -14,6 +14,7 @@ use crate::config::{Config, QUEUE_CHANGES};
 use crate::engine::memory::{MemoryDisk, MemoryHandle};
 use crate::error::{OpenError, StoreError};
 use crate::load;
+use crate::maintain::finish_restore;
 use crate::meta::Counters;
 use crate::shared::Shared;
 use crate::space::{Room, SpaceProbe};
@@ -45,8 +46,7 @@ impl Store {
     /// # Errors
     /// When another process has it, when it is damaged or newer, when the operating system refuses. Nothing is touched.
     pub fn open(dir: &Path, config: Config) -> Result<Self, OpenError> {
-        let (shared, counters) = load::open(dir, config)?;
-        Self::start(shared, counters, SpaceProbe::of_dir(dir), dir)
+        Self::open_with_probe(dir, config, SpaceProbe::of_dir(dir))
     }
 
     /// Like `open`, but asks `probe` for free space.
@@ -54,6 +54,10 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with_probe(dir: &Path, config: Config, probe: SpaceProbe) -> Result<Self, OpenError> {
+        let finished = finish_restore(dir).map_err(|source| OpenError::Io { dir: dir.to_owned(), source })?;
+        if finished {
+            tracing::warn!(store = %dir.display(), "a restore had been interrupted at its end; it is finished now");
+        }
         let (shared, counters) = load::open(dir, config)?;
         Self::start(shared, counters, probe, dir)
     }

@@ -43,9 +43,13 @@ fn a_lab_story_ends_with_its_process_group_and_says_so() -> Result<()> {
     // Ends with the last process that can still say something.
     std::thread::spawn(move || {
         let mut first = String::new();
-        said.read_line(&mut first).map(|_| tell.send(first)).ok();
+        if said.read_line(&mut first).is_ok() {
+            drop(tell.send(first));
+        }
         let mut rest = String::new();
-        said.read_to_string(&mut rest).map(|_| tell.send(rest)).ok();
+        if said.read_to_string(&mut rest).is_ok() {
+            drop(tell.send(rest));
+        }
     });
     let first = told.recv_timeout(patience() * 2).context("no run was measured")?;
     if first.is_empty() {

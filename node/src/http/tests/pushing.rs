@@ -40,7 +40,14 @@ async fn an_agent_that_wants_the_webhook_first_gets_on_its_socket_only_what_that
     let pushed = rig.post("/v1/route", &alice, alice.letter(&bob, "not taken")).await.body;
     assert_eq!((&pushed["status"], &pushed["method"]), (&json!("delivered"), &json!("websocket")));
     assert_eq!(ws.hear().await["payload"]["message"], "not taken", "the other one is on the webhook only");
-    // What the socket has is not posted again.
+    let (hallway, agent) = (rig.state.parts.hallway.clone(), rig.agent(&bob));
+    soon(async {
+        while !hallway.pending(&agent, None, PAGE).unwrap()[1].handed_out {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    // What the socket has, and that is noted, is not posted again.
     rig.clock.advance(Duration::from_secs(300));
     hook.answers(Says::Status(200));
     rig.state.parts.agents.webhooks().have_changed();

@@ -147,8 +147,7 @@ fn named(status: &AttachmentStatus) -> Value {
 /// [`FileError`]; nothing is left then.
 pub async fn fetch(api: &Api, file: &Attachment, dir: &Path) -> Result<PathBuf, FileError> {
     disk::make_dir(dir)?;
-    let unfinished = Unfinished(dir.join(format!(".{}.unfinished", file.id)));
-    let mut out = unfinished.create()?;
+    let (unfinished, mut out) = Unfinished::create(dir, file.id.as_str())?;
     let damaged = |why: String| FileError::Damaged { name: file.filename.clone(), why };
     let mut answer = api.open_file(file).await?;
     let (mut hash, mut size) = (Sha256::new(), 0);
@@ -177,17 +176,27 @@ pub async fn fetch(api: &Api, file: &Attachment, dir: &Path) -> Result<PathBuf, 
 struct Unfinished(PathBuf);
 
 impl Unfinished {
-    fn create(&self) -> Result<File, DiskError> {
+    /// One that nobody else writes: neither another download of the same file, nor through a link that somebody laid in
+    /// a directory that others may write to.
+    fn create(dir: &Path, id: &str) -> Result<(Self, File), DiskError> {
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(disk::PRIVATE);
-        options.open(&self.0).map_err(|error| self.failed(error))
+        options.write(true).create_new(true).mode(disk::PRIVATE);
+        let mut attempt = 0;
+        loop {
+            let path = dir.join(format!(".{id}.{}-{attempt}.unfinished", std::process::id()));
+            match options.open(&path) {
+                Ok(file) => return Ok((Self(path), file)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < NAMES => attempt += 1,
+                Err(error) => return Err(DiskError::new("write", &path, error)),
+            }
+        }
     }
 
     fn failed(&self, error: io::Error) -> DiskError {
         DiskError::new("write", &self.0, error)
     }
 
-    /// A hard link never replaces what is there.
+    /// Never replaces what is there.
     fn publish(&self, dir: &Path, name: &str) -> Result<PathBuf, DiskError> {
         let (stem, end) = match name.rsplit_once('.') {
             Some((stem, end)) if !stem.is_empty() => (stem, format!(".{end}")),
@@ -196,7 +205,7 @@ impl Unfinished {
         for number in 0..NAMES {
             let name = if number == 0 { name.to_owned() } else { format!("{stem}_{number}{end}") };
             let path = dir.join(name);
-            match fs::hard_link(&self.0, &path) {
+            match self.name(&path) {
                 Ok(()) => return Ok(path),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(DiskError::new("write", &path, error)),
@@ -204,6 +213,19 @@ impl Unfinished {
         }
         let taken = io::Error::new(io::ErrorKind::AlreadyExists, "too many files of this name");
         Err(DiskError::new("write", &dir.join(name), taken))
+    }
+
+    /// By a hard link, which fails where something is; on a disk without them (a USB stick) the name is taken first.
+    fn name(&self, path: &Path) -> io::Result<()> {
+        match fs::hard_link(&self.0, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => self.take_over(path),
+            linked => linked,
+        }
+    }
+
+    fn take_over(&self, path: &Path) -> io::Result<()> {
+        OpenOptions::new().write(true).create_new(true).mode(disk::PRIVATE).open(path)?;
+        fs::rename(&self.0, path)
     }
 }
 
@@ -236,8 +258,7 @@ impl Api {
         if (200..300).contains(&status) {
             return Ok(());
         }
-        let body = answer.bytes().await.unwrap_or_default();
-        Err(ApiError::refused(status, &body).into())
+        Err(ApiError::refused_in(answer).await.into())
     }
 
     async fn confirm_upload(&self, id: &str) -> Result<(), ApiError> {
@@ -274,7 +295,7 @@ impl Api {
         let answer = asking.send().await.map_err(unreachable)?;
         match answer.status().as_u16() {
             200 => Ok(answer),
-            status => Err(ApiError::refused(status, &answer.bytes().await.unwrap_or_default())),
+            _ => Err(ApiError::refused_in(answer).await),
         }
     }
 
@@ -355,11 +376,34 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a.txt"), "mine").unwrap();
         for expected in ["a_1.txt", "a_2.txt"] {
-            let unfinished = Unfinished(dir.path().join(".x.unfinished"));
-            unfinished.create().unwrap().write_all(b"theirs").unwrap();
+            let (unfinished, mut out) = Unfinished::create(dir.path(), "x").unwrap();
+            out.write_all(b"theirs").unwrap();
             assert_eq!(unfinished.publish(dir.path(), "a.txt").unwrap(), dir.path().join(expected));
         }
         assert_eq!(fs::read(dir.path().join("a.txt")).unwrap(), b"mine");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "nothing unfinished is left");
+        // As on a disk without hard links.
+        let (unfinished, mut out) = Unfinished::create(dir.path(), "x").unwrap();
+        out.write_all(b"theirs").unwrap();
+        assert!(unfinished.take_over(&dir.path().join("a.txt")).is_err());
+        unfinished.take_over(&dir.path().join("b.txt")).unwrap();
+        drop(unfinished);
+        assert_eq!(fs::read(dir.path().join("a.txt")).unwrap(), b"mine");
+        assert_eq!(fs::read(dir.path().join("b.txt")).unwrap(), b"theirs");
+    }
+
+    #[test]
+    fn a_download_shares_its_unfinished_file_with_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let aim = dir.path().join("aim");
+        fs::write(&aim, "mine").unwrap();
+        let laid = dir.path().join(format!(".x.{}-0.unfinished", std::process::id()));
+        std::os::unix::fs::symlink(&aim, laid).unwrap();
+        let (one, mut first) = Unfinished::create(dir.path(), "x").unwrap();
+        first.write_all(b"first").unwrap();
+        let (_two, mut second) = Unfinished::create(dir.path(), "x").unwrap();
+        second.write_all(b"sec").unwrap();
+        let path = one.publish(dir.path(), "a.txt").unwrap();
+        assert_eq!((fs::read(path).unwrap(), fs::read(aim).unwrap()), (b"first".to_vec(), b"mine".to_vec()));
     }
 }

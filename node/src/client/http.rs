@@ -19,6 +19,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(15);
 /// Messages asked for at once; 50 of the largest fit into [`LARGEST`].
 const PAGE: usize = 50;
+/// No refusal is read beyond about this.
+const LONGEST_REFUSAL: usize = 64 << 10;
 /// No answer is read beyond this.
 const LARGEST: usize = 128 << 20;
 
@@ -236,6 +238,18 @@ impl ApiError {
     /// A refusal with its body, whatever that is.
     pub(super) fn refused(status: u16, body: &[u8]) -> Self {
         Self::Refused { status, body: Box::new(refusal(status, body)) }
+    }
+
+    /// A refusal, of which no more is read than one can have to say.
+    pub(super) async fn refused_in(mut answer: reqwest::Response) -> Self {
+        let (status, mut body) = (answer.status().as_u16(), Vec::new());
+        while let Ok(Some(chunk)) = answer.chunk().await {
+            body.extend_from_slice(&chunk);
+            if body.len() > LONGEST_REFUSAL {
+                break;
+            }
+        }
+        Self::refused(status, &body)
     }
 
     /// The HTTP status and the code of a refusal.

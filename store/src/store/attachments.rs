@@ -14,8 +14,11 @@ impl Store {
     /// Begins a file of `size` bytes. Blocks: not for async code.
     ///
     /// # Errors
-    /// `DiskFull`, or what the system says.
+    /// `DiskFull`, also where files take as much as they may since the upload was asked for; or what the system says.
     pub fn begin_file(&self, size: u64) -> Result<FileWriter, StoreError> {
+        if self.shared().tally().file_bytes() + size > u64::from(self.shared().config.attachments_mib) << 20 {
+            return Err(StoreError::DiskFull);
+        }
         let dir = self.shared().attachments().ok_or_else(no_directory)?;
         FileWriter::begin(dir, size, &self.inner.probe, self.shared().config.min_free_mib)
     }

@@ -348,3 +348,18 @@ fn a_pull_that_begins_again_takes_no_more_room_than_one() {
         assert_eq!(store.request_upload(upload.clone()).wait(), Ok(UploadOutcome::Requested));
     }
 }
+
+#[test]
+fn files_asked_for_before_there_were_too_many_are_not_taken_after() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Config { attachments_mib: 1, ..Config::default() }).unwrap();
+    let (alice, bob) = two(&store);
+    let bytes = vec![7; 600_000];
+    let late = requested(2, bob, &bytes);
+    assert_eq!(store.request_upload(late).wait(), Ok(UploadOutcome::Requested));
+    uploaded(&store, 1, alice, &bytes);
+    assert!(matches!(store.begin_file(600_000), Err(StoreError::DiskFull)));
+    assert!(store.begin_file(400_000).is_ok());
+    let full = requested(3, bob, &bytes);
+    assert_eq!(store.request_upload(full).wait(), Ok(UploadOutcome::Full));
+}

@@ -130,7 +130,15 @@ impl Host {
         self.filter("numgen random mod 10 == 0 drop", "")
     }
 
-    /// Undoes [`Self::block_multicast`] and [`Self::lose_a_tenth`].
+    /// No more than so much reaches this host; what is over is lost, as on a slow line.
+    ///
+    /// # Errors
+    /// When `nft` fails.
+    pub fn throttle(&self, kbytes_per_second: u32) -> Result<()> {
+        self.filter(&format!("limit rate over {kbytes_per_second} kbytes/second burst 256 kbytes drop"), "")
+    }
+
+    /// Undoes [`Self::block_multicast`], [`Self::lose_a_tenth`] and [`Self::throttle`].
     ///
     /// # Errors
     /// When `nft` fails.

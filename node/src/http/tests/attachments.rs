@@ -176,6 +176,7 @@ async fn bytes_other_than_declared_are_refused_and_leave_nothing() {
     assert_eq!((early.status, early.body["error"].as_str()), (409, Some("attachment_pending")));
     assert_eq!(rig.put(&url, b"hello").await.status, 200);
     assert_eq!(rig.put(&url, b"hello").await.status, 200, "a lost answer is given again");
+    assert_eq!(rig.put(&url, b"hullo").await.status, 400, "never for other bytes");
     assert_eq!(files(&rig), 1);
     let unconfirmed = rig.download(&format!("/v1/attachments/{id}/download"), Some(&alice.api_key)).await;
     assert_eq!(unconfirmed.0, 409);

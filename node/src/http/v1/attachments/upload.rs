@@ -9,6 +9,7 @@ use crate::http::page::Query;
 use crate::http::state::{self, Peer, Shared};
 use amesh_proto::api::attachments::Uploaded;
 use amesh_proto::api::error::code;
+use amesh_proto::attachment::FileDigest;
 use amesh_store::{Holder, Stage, StoreError, Upload};
 use axum::body::Body;
 use axum::extract::State;
@@ -16,6 +17,7 @@ use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -79,8 +81,8 @@ async fn take(state: &state::State, upload: &Upload, headers: &HeaderMap, body: 
     let mut bytes = Arriving::new(state, body);
     match upload.stage {
         Stage::Requested => {}
-        // The answer to the first time was lost: the same bytes are read again, and nothing is done with them.
-        _ => return bytes.skip(upload.size).await,
+        // The answer to the first time was lost: the same bytes come again, and nothing is done with them.
+        _ => return bytes.same_again(upload).await,
     }
     let expected = Expected {
         size: upload.size,
@@ -131,15 +133,21 @@ impl Arriving {
         }
     }
 
-    async fn skip(&mut self, size: u64) -> Result<(), Problem> {
-        let mut skipped = 0;
+    async fn same_again(&mut self, upload: &Upload) -> Result<(), Problem> {
+        let (mut size, mut hash) = (0, Sha256::new());
         while let Some(data) = self.next().await? {
-            skipped += data.len() as u64;
-            if skipped > size {
-                return Err(at_fault(IntakeError::TooLong(size)));
+            size += data.len() as u64;
+            if size > upload.size {
+                return Err(at_fault(IntakeError::TooLong(upload.size)));
             }
+            hash.update(&data);
         }
-        Ok(())
+        if size < upload.size {
+            return Err(at_fault(IntakeError::TooShort { missing: upload.size - size, size: upload.size }));
+        }
+        let found = FileDigest(hash.finalize().into());
+        let other = IntakeError::Digest { found, declared: upload.digest };
+        if found == upload.digest { Ok(()) } else { Err(at_fault(other)) }
     }
 }
 

@@ -148,3 +148,21 @@ async fn changes_are_futures() {
     assert_eq!(alice.address, address("alice"));
     store.close().await.unwrap();
 }
+
+/// sled's own threads, or a process that ends, may hold the lock for a moment after the store was closed.
+#[test]
+fn a_store_that_is_just_closing_is_waited_for_and_one_that_is_open_is_not_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    Store::open(dir.path(), Config::default()).unwrap().close_and_wait().unwrap();
+    let held = std::fs::File::open(dir.path().join("db")).unwrap();
+    held.lock().unwrap();
+    let closing = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        drop(held);
+    });
+    let store = Store::open(dir.path(), Config::default());
+    closing.join().unwrap();
+    let store = store.unwrap();
+    assert!(matches!(Store::open(dir.path(), Config::default()), Err(OpenError::InUse { .. })));
+    assert_whole(&store);
+}

@@ -41,6 +41,8 @@ pub(crate) struct Prepared {
     attachments: Vec<Attachment>,
     /// Who must have brought them.
     brought_by: Holder,
+    /// Its recipient can verify it anywhere.
+    signed: bool,
 }
 
 impl Prepared {
@@ -61,6 +63,7 @@ impl Prepared {
             Origin::System => Holder::Agent(AgentNo(0)),
         };
         Ok(Self {
+            signed: mail.form.is_some(),
             brought_by,
             attachments,
             carried: match origin {
@@ -115,21 +118,46 @@ pub(crate) fn commit(group: &mut Group<'_>, mail: &Prepared) -> Result<CommitOut
     if let Some((index, fault)) = attachments::check(group, &mail.brought_by, &mail.attachments)? {
         return Ok(CommitOutcome::Attachment { index, fault });
     }
-    let outcome = match &mail.target {
-        Target::Mailbox { agent, trust } => to_mailbox(group, mail, *agent, *trust, known == Known::Taken)?,
+    let target = present(group, mail);
+    let taken = match (&known, &target) {
+        (Known::Returns(_), Target::Mailbox { agent, .. }) => {
+            history::is_shown(&group.txn, *agent, &mail.id)?
+        }
+        _ => known == Known::Taken,
+    };
+    let outcome = match &target {
+        Target::Mailbox { agent, trust } => to_mailbox(group, mail, *agent, *trust, taken)?,
         Target::Outbox { destination } => to_outbox(group, mail, &outbox::key_of(destination))?,
     };
     if let CommitOutcome::Committed { seq, shown_id, .. } = &outcome {
-        remember(group, mail, *seq, shown_id)?;
-        share_files(group, mail, *seq)?;
+        let before = if let Known::Returns(entry) = known { Some(*entry) } else { None };
+        if let Some(Entry { seq, place: Place::Outbox(gone_to), .. }) = &before {
+            // The word that it had arrived there may still be on its way: it is in one place, and that is here.
+            outbox::take(group, &outbox::key_of(gone_to), *seq)?;
+        }
+        remember(group, (mail, &target), *seq, shown_id, before)?;
+        share_files(group, (mail, &target), *seq)?;
         advance(group, mail, position)?;
     }
     Ok(outcome)
 }
 
+/// Where it goes, unless its recipient has moved since that was decided (DESIGN §3, Moving).
+fn present(group: &Group<'_>, mail: &Prepared) -> Target {
+    let Target::Mailbox { agent, .. } = &mail.target else { return mail.target.clone() };
+    match group.tally().departed(*agent).filter(|_| mail.signed) {
+        Some(home) => Target::Outbox { destination: Destination::Node(home) },
+        None => mail.target.clone(),
+    }
+}
+
 /// Whoever the message goes to may have its files.
-fn share_files(group: &mut Group<'_>, mail: &Prepared, seq: Seq) -> Result<(), StoreError> {
-    let recipient = match &mail.target {
+fn share_files(
+    group: &mut Group<'_>,
+    (mail, target): (&Prepared, &Target),
+    seq: Seq,
+) -> Result<(), StoreError> {
+    let recipient = match target {
         Target::Mailbox { agent, .. } => Holder::Agent(*agent),
         Target::Outbox { destination: Destination::Node(node) } => Holder::Node(*node),
         Target::Outbox { destination: Destination::Provider(domain) } => Holder::Provider(domain.clone()),
@@ -213,12 +241,13 @@ fn to_outbox(
 /// Remembers the message for repeats, and for the sender who may ask.
 fn remember(
     group: &mut Group<'_>,
-    mail: &Prepared,
+    (mail, target): (&Prepared, &Target),
     seq: Seq,
     shown_id: &MessageId,
+    before: Option<Entry>,
 ) -> Result<(), StoreError> {
     let forget_at = mail.forget_at();
-    let place = match &mail.target {
+    let place = match target {
         Target::Mailbox { agent, .. } => Place::Mailbox(*agent),
         Target::Outbox { destination } => Place::Outbox(destination.clone()),
     };
@@ -227,16 +256,17 @@ fn remember(
         queued_at: mail.now,
         name: if *shown_id == mail.id { Name::Own } else { Name::ShownAs(shown_id.clone()) },
         digest: mail.digest,
-        sender: mail.sender,
-        carried: mail.carried.clone(),
+        // What was sent or brought here before goes on to be told of to whom it was told then.
+        sender: before.as_ref().map_or(mail.sender, |before| before.sender),
+        carried: before.as_ref().map_or_else(|| mail.carried.clone(), |before| before.carried.clone()),
         to: mail.to.clone(),
         place,
         body: mail.body.place(),
         state: MessageState::Queued,
         changed_at: mail.now,
         expires_at: mail.expires_at,
-        delivered_at: None,
-        read_at: None,
+        delivered_at: before.as_ref().and_then(|before| before.delivered_at),
+        read_at: before.and_then(|before| before.read_at),
     };
     history::record(group, &mail.id, &mail.parties, entry, forget_at)?;
     match (mail.sender, &mail.idempotency) {

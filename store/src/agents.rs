@@ -14,6 +14,8 @@ use crate::trees::Tree;
 use crate::{api_keys, history, mailbox, receipts, walk};
 use amesh_proto::address::Address;
 use amesh_proto::key::KeyAlgorithm;
+use amesh_proto::node_id::NodeId;
+use amesh_proto::roster::HomeStatement;
 use amesh_proto::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
@@ -55,6 +57,8 @@ pub struct NewAgent {
     pub may_return: bool,
     /// By what right it is registered.
     pub admission: Admission,
+    /// Its word that it moved here from another node (DESIGN §3).
+    pub home: Option<HomeStatement>,
     /// The time at the node.
     pub now: UnixMillis,
 }
@@ -204,6 +208,9 @@ pub(crate) fn register(group: &mut Group<'_>, new: NewAgent) -> Result<RegisterO
     put(group, &record)?;
     api_keys::add(group, record.no, new.api_key_hash, None)?;
     own_roster::show(group, &face_of(&record), KeyChange::Rotated, new.now)?;
+    if let Some(home) = new.home {
+        own_roster::set_home(group, &record.address, home)?;
+    }
     group.tally_mut().set_agent(record.no, true);
     Ok(if left.is_some() { RegisterOutcome::Returned(record) } else { RegisterOutcome::Registered(record) })
 }
@@ -279,6 +286,24 @@ pub(crate) fn rotate_key(
     let change = if key.old_is_compromised { KeyChange::Compromised } else { KeyChange::Rotated };
     own_roster::show(group, &face_of(&record), change, now)?;
     Ok(Some(Box::new(record)))
+}
+
+/// The agent lives at `home` now: its API keys end, and the roster says that it left. Not while its mailbox holds mail
+/// that is younger than `seen`.
+pub(crate) fn depart(
+    group: &mut Group<'_>,
+    agent: AgentNo,
+    (home, seen): (NodeId, Seq),
+    now: UnixMillis,
+) -> Result<bool, StoreError> {
+    let record = require(&group.txn, agent)?;
+    if mailbox::count(&group.txn, agent, (seen, Seq(u64::MAX - 1)), None)? > 0 {
+        return Ok(false);
+    }
+    api_keys::revoke_all(group, agent)?;
+    own_roster::depart(group, &record.address, now)?;
+    group.tally_mut().set_departed(agent, Some(home));
+    Ok(true)
 }
 
 /// Everything of the agent goes but its tombstone and the mail it sent that still waits (REG-25).

@@ -10,7 +10,8 @@ use crate::endings::{self, Expired};
 use crate::error::StoreError;
 use crate::files::FilePart;
 use crate::group::Group;
-use crate::mail::{AgentNo, CommitOutcome, Destination, Holder, Seq, Settlement};
+use crate::mail::{AgentNo, CommitOutcome, Destination, Holder, Seq, Settlement, Target};
+use crate::moving::{self, Onward};
 use crate::owners::{self, InviteCode, OwnerId, OwnerRecord};
 use crate::peers::{self, PeerRecord};
 use crate::postings::{self, Posting};
@@ -99,7 +100,7 @@ pub(crate) enum Change {
     MarkHandedOut(AgentNo, Vec<Seq>, Reply<()>),
     NotePosting(AgentNo, Seq, Posting, Reply<bool>),
     GiveReceipts(AgentNo, Vec<MessageId>, ReceiptKind, UnixMillis, Reply<Vec<Given>>),
-    TakeReceipts(NodeId, Vec<BroughtReceipt>, UnixMillis, Reply<Vec<AgentNo>>),
+    TakeReceipts(NodeId, Vec<BroughtReceipt>, UnixMillis, Reply<Vec<ReceiptOwner>>),
     ForgetReceipts(ReceiptOwner, Seq, Reply<()>),
     Settle(Destination, Vec<(Seq, Settlement)>, UnixMillis, Reply<()>),
     Expire(UnixMillis, HashMap<Seq, Mail>, Reply<Expired>),
@@ -109,6 +110,9 @@ pub(crate) enum Change {
     RotateKey(AgentNo, Box<NewKey>, UnixMillis, Reply<Option<Box<AgentRecord>>>),
     RenameAgent(AgentNo, Box<(Address, String)>, UnixMillis, Reply<RenameOutcome>),
     SetHome(AgentNo, Box<HomeStatement>, Reply<()>),
+    Depart(AgentNo, (NodeId, Seq), UnixMillis, Reply<bool>),
+    HandOn(AgentNo, Vec<Onward>, NodeId, UnixMillis, Reply<u32>),
+    Redirect(NodeId, Vec<Onward>, Box<Target>, UnixMillis, Reply<u32>),
     Deregister(AgentNo, UnixMillis, Reply<Deregistered>),
     AddApiKey(AgentNo, KeyHash, Option<UnixMillis>, Reply<()>),
     RotateApiKey(AgentNo, Box<(KeyHash, KeyHash)>, UnixMillis, Reply<bool>),
@@ -147,6 +151,7 @@ impl Change {
                 entries.len() * 256
             }
             Self::TakeReceipts(_, taken, ..) => taken.len() * 256,
+            Self::HandOn(_, mail, ..) | Self::Redirect(_, mail, ..) => mail.iter().map(Onward::size).sum(),
             _ => 64,
         }
     }
@@ -202,9 +207,20 @@ impl Change {
                 reply,
                 group.apply(|group| {
                     let record = agents::require(&group.txn, agent)?;
-                    own_roster::set_home(group, &record.address, *home)
+                    own_roster::set_home(group, &record.address, *home)?;
+                    group.tally_mut().set_departed(agent, None);
+                    Ok(())
                 }),
             ),
+            Self::Depart(agent, to, now, reply) => {
+                answer(reply, group.apply(|group| agents::depart(group, agent, to, now)))
+            }
+            Self::HandOn(agent, mail, node, now, reply) => {
+                answer(reply, group.apply(|group| moving::hand_on(group, agent, &mail, node, now)))
+            }
+            Self::Redirect(from, mail, to, now, reply) => {
+                answer(reply, group.apply(|group| moving::redirect(group, from, &mail, &to, now)))
+            }
             Self::Deregister(agent, now, reply) => {
                 answer(reply, group.apply(|group| agents::deregister(group, agent, now)))
             }
@@ -281,11 +297,14 @@ impl Change {
             Self::RotateKey(.., reply) => send(reply, Err(error)),
             Self::RotateApiKey(.., reply)
             | Self::PutOwner(_, reply)
+            | Self::Depart(.., reply)
             | Self::DropOwner(_, reply)
             | Self::AddInviteCode(.., reply) => send(reply, Err(error)),
             Self::RenameAgent(.., reply) => send(reply, Err(error)),
             Self::Deregister(.., reply) => send(reply, Err(error)),
-            Self::RevokeApiKeys(_, reply) => send(reply, Err(error)),
+            Self::RevokeApiKeys(_, reply) | Self::HandOn(.., reply) | Self::Redirect(.., reply) => {
+                send(reply, Err(error))
+            }
             Self::SpendTicket(.., reply) => send(reply, Err(error)),
             Self::RequestUpload(_, reply) => send(reply, Err(error)),
             Self::StoreUpload(_, reply) | Self::ConfirmUpload(.., reply) => send(reply, Err(error)),

@@ -100,6 +100,8 @@ pub(crate) enum Known {
     Taken,
     /// The sender used it: the answer.
     Answered(CommitOutcome),
+    /// It went on to another node from here, and comes back to where its recipient lives now (DESIGN §3, Moving).
+    Returns(Box<Entry>),
 }
 
 pub(crate) fn parties_of(mail: &Mail) -> Parties {
@@ -123,6 +125,10 @@ pub(crate) fn look_up(read: &dyn Read, question: &Question<'_>) -> Result<Known,
         let fresh = matches!(entry.name, Name::Fresh(_));
         let same_agent = question.sender.is_some() && question.sender == entry.sender;
         if !fresh && (same_agent || parties == *question.parties) {
+            let carried = question.sender.is_none() && question.mailbox.is_some();
+            if carried && matches!(entry.place, Place::Outbox(_)) {
+                return Ok(Known::Returns(Box::new(entry)));
+            }
             return Ok(Known::Answered(entry.answer(question.id, question.digest)));
         }
         if question.mailbox.is_some_and(|agent| entry.place == Place::Mailbox(agent)) {
@@ -173,6 +179,36 @@ pub(crate) fn record_idempotency(
     group.txn.put(Tree::Idempotency, key.clone(), codec::encode(&UsedFor(id.clone()))?);
     group.due.add(forget_at, Kind::Idempotency, key);
     Ok(())
+}
+
+/// What is known of one message, by its own id.
+pub(crate) fn entry(read: &dyn Read, id: &MessageId, parties: &Parties) -> Result<Option<Entry>, StoreError> {
+    read.get(Tree::History, &key_of(id, parties))?.map(|bytes| codec::decode(&bytes)).transpose()
+}
+
+/// The message is in a queue now. There it has no name but its own.
+pub(crate) fn moved(
+    group: &mut Group<'_>,
+    id: &MessageId,
+    parties: &Parties,
+    seq: Seq,
+    place: Place,
+) -> Result<(), StoreError> {
+    if let Some(mut entry) = entry(&group.txn, id, parties)? {
+        (entry.seq, entry.place, entry.name) = (seq, place, Name::Own);
+        group.txn.put(Tree::History, key_of(id, parties), codec::encode(&entry)?);
+    }
+    Ok(())
+}
+
+/// Forgets the name under which a mailbox showed a message whose own was taken.
+pub(crate) fn forget_name(group: &mut Group<'_>, shown: &MessageId, parties: &Parties) {
+    group.txn.remove(Tree::History, key_of(shown, parties));
+}
+
+/// Whether a mailbox shows, or showed, some message under an id.
+pub(crate) fn is_shown(read: &dyn Read, agent: AgentNo, id: &MessageId) -> Result<bool, StoreError> {
+    Ok(of_id(read, id)?.iter().any(|(_, entry)| entry.place == Place::Mailbox(agent)))
 }
 
 /// The message has ended, one way or the other. Nothing happens where it is forgotten already.

@@ -35,6 +35,7 @@ mod mail;
 mod mailbox;
 mod maintain;
 mod meta;
+mod moving;
 mod notice;
 mod outbox;
 mod own_roster;

@@ -156,8 +156,13 @@ fn settle_one(
     }
 }
 
+pub(crate) fn head(read: &dyn Read, destination: &[u8], seq: Seq) -> Result<Option<Head>, StoreError> {
+    let Some(value) = read.get(Tree::Outbox, &with_number(destination, seq.0))? else { return Ok(None) };
+    codec::decode_prefix::<Head>(&value).map(|(head, _)| Some(head))
+}
+
 /// Takes a message out, keeping its lane's numbers in order.
-fn take(group: &mut Group<'_>, destination: &[u8], seq: Seq) -> Result<Option<Head>, StoreError> {
+pub(crate) fn take(group: &mut Group<'_>, destination: &[u8], seq: Seq) -> Result<Option<Head>, StoreError> {
     let key = with_number(destination, seq.0);
     let Some(value) = group.txn.get(Tree::Outbox, &key)? else { return Ok(None) };
     let (head, _) = codec::decode_prefix::<Head>(&value)?;

@@ -69,8 +69,10 @@ pub(crate) fn show(
         shown.previous_keys = before.previous_keys;
         if before.public_key == shown.public_key {
             shown.since = if before.tombstone.is_some() { now } else { before.since };
-            shown.home = before.home;
+            shown.home = before.home.filter(|_| before.tombstone.is_none());
         } else {
+            // Its statement was made with a key that it had then.
+            shown.home = before.home.filter(|_| before.tombstone.is_none());
             let until = before.tombstone.unwrap_or(now);
             let compromised = key_change == KeyChange::Compromised;
             let retired = RetiredKey { public_key: before.public_key, until, compromised };
@@ -91,13 +93,24 @@ pub(crate) fn bury(group: &mut Group<'_>, address: &Address, now: UnixMillis) ->
     put(group, entry)
 }
 
-/// The agent's word that it moved here (DESIGN §3, Moving).
+/// The agent lives at another node now; its record and what could not follow it stay.
+pub(crate) fn depart(group: &mut Group<'_>, address: &Address, now: UnixMillis) -> Result<(), StoreError> {
+    match entry(&group.txn, address)? {
+        Some(face) if face.tombstone.is_none() => bury(group, address, now),
+        _ => Ok(()),
+    }
+}
+
+/// The agent's word that it moved here (DESIGN §3, Moving). It may have left before.
 pub(crate) fn set_home(
     group: &mut Group<'_>,
     address: &Address,
     home: HomeStatement,
 ) -> Result<(), StoreError> {
     let Some(mut entry) = entry(&group.txn, address)? else { return Err(StoreError::NoSuchAgent) };
+    if entry.tombstone.take().is_some() {
+        entry.since = home.at;
+    }
     entry.home = Some(home);
     entry.changed = group.next_roster_version();
     put(group, entry)

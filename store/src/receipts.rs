@@ -68,27 +68,29 @@ fn owner_of(entry: &Entry) -> Option<ReceiptOwner> {
 }
 
 /// Takes receipts over from the node where the messages went. What that node was not sent, or told before, is passed
-/// over. Gives the agents for whom something is kept now.
+/// over; what it was handed on is for the node that had brought it here (DESIGN §3, Moving). Gives for whom something is kept
+/// now.
 pub(crate) fn take(
     group: &mut Group<'_>,
     node: NodeId,
     receipts: Vec<BroughtReceipt>,
     now: UnixMillis,
-) -> Result<Vec<AgentNo>, StoreError> {
+) -> Result<Vec<ReceiptOwner>, StoreError> {
     let place = Place::Outbox(Destination::Node(node));
     let mut told = Vec::new();
     for receipt in receipts {
         let sent = history::sent_from(&group.txn, &receipt.sender, &receipt.id)?;
         let Some((parties, entry)) = sent else { continue };
-        let Some(sender) = entry.sender.filter(|_| entry.place == place) else { continue };
+        let Some(owner) = owner_of(&entry).filter(|_| entry.place == place) else { continue };
         if entry.noted(&receipt.kind).is_some() {
             continue;
         }
         let at = receipt.at.min(now);
-        let kept = Receipt { id: receipt.id, sender: None, to: entry.to.clone(), kind: receipt.kind, at };
+        let sender = entry.sender.is_none().then_some(receipt.sender);
+        let kept = Receipt { id: receipt.id, sender, to: entry.to.clone(), kind: receipt.kind, at };
         history::note(group, &kept.id, &parties, entry, &kept.kind, at)?;
-        if put(group, ReceiptOwner::Agent(sender), &kept, now)? {
-            told.push(sender);
+        if put(group, owner, &kept, now)? {
+            told.push(owner);
         }
     }
     Ok(told)

@@ -4,6 +4,7 @@
 use crate::mail::{AgentNo, Holder, Seq};
 use crate::receipt::ReceiptOwner;
 use amesh_proto::message::Priority;
+use amesh_proto::node_id::NodeId;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
@@ -26,6 +27,8 @@ pub(crate) struct Tally {
     /// Bytes of attached files.
     files: u64,
     receipts: HashMap<ReceiptOwner, u32>,
+    /// Agents that moved since the start, and where to.
+    departed: HashMap<AgentNo, NodeId>,
 }
 
 /// How full a mailbox is, and how far it was handed out.
@@ -119,6 +122,18 @@ impl Tally {
 
     pub(crate) fn has_agent(&self, agent: AgentNo) -> bool {
         self.agents.contains(&agent)
+    }
+
+    /// Where an agent of this node has moved, if that was since the start.
+    pub(crate) fn departed(&self, agent: AgentNo) -> Option<NodeId> {
+        self.departed.get(&agent).copied()
+    }
+
+    pub(crate) fn set_departed(&mut self, agent: AgentNo, home: Option<NodeId>) {
+        match home {
+            Some(home) => self.departed.insert(agent, home),
+            None => self.departed.remove(&agent),
+        };
     }
 
     pub(crate) fn set_agent(&mut self, agent: AgentNo, lives_here: bool) {

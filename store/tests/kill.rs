@@ -137,6 +137,7 @@ fn agent(store: &Store, name: &str) -> AgentNo {
         api_key_hash: [name.as_bytes()[0]; 32],
         may_return: false,
         admission: amesh_store::Admission::Open,
+        home: None,
         now: NOW,
     };
     match store.register_agent(new).wait().unwrap() {

@@ -137,6 +137,7 @@ fn register(store: &Store) -> Result<AgentNo> {
         api_key_hash: [7; 32],
         may_return: false,
         admission: amesh_store::Admission::Open,
+        home: None,
         now: NOW,
     };
     match store.register_agent(new).wait()? {

@@ -24,7 +24,11 @@ impl Agents {
         checked: &Checked,
         by: Registrant<'_>,
     ) -> Result<Registered, RegisterError> {
-        self.judge_again(known, request, checked, by)?;
+        let home = self.returns(known, request, checked)?;
+        self.judge_again(known, (request, home.is_some()), checked, by)?;
+        if home.is_some() {
+            self.has_departed(known).await;
+        }
         let patch = AgentPatch {
             alias: request.alias.clone(),
             delivery: request.delivery.clone(),
@@ -37,7 +41,7 @@ impl Agents {
         let _one_at_a_time = self.inner.changing.lock().await;
         let known = self.inner.directory.local_agent(&known.address).filter(|now| now.no == known.no);
         let known = known.ok_or(StoreError::NoSuchAgent)?;
-        let proven = self.judge_again(&known, request, checked, by)?;
+        let proven = self.judge_again(&known, (request, home.is_some()), checked, by)?;
         let agent = match patch == AgentPatch::default() {
             true => known,
             false => self.change_to(known.no, &known.address, patch).await?,
@@ -46,6 +50,9 @@ impl Agents {
         let Some(hash) = api_key::hash(&api_key) else { return Err(impossible_key()) };
         // The earlier keys end here (KEY-10).
         self.inner.store.add_api_key(agent.no, hash, Some(self.now())).await?;
+        if let Some(home) = home {
+            self.come_home(&agent, home).await?;
+        }
         self.forget_keys();
         Ok(Registered { agent, api_key, again: true, unproven: !proven })
     }
@@ -54,7 +61,7 @@ impl Agents {
     fn judge_again(
         &self,
         known: &Agent,
-        request: &RegisterRequest,
+        (request, returns): (&RegisterRequest, bool),
         checked: &Checked,
         by: Registrant<'_>,
     ) -> Result<bool, RegisterError> {
@@ -67,7 +74,7 @@ impl Agents {
                 suggestions: suggestions(),
             });
         }
-        let proven = self.holds_key_of(known, by.api_key) || self.proves(&known.key, request);
+        let proven = returns || self.holds_key_of(known, by.api_key) || self.proves(&known.key, request);
         // A user key is no proof, although A-42 would take it: all agents of an owner have the same one, and one of them
         // could become another by it. DESIGN §6 lists what counts.
         if !proven && !by.own_user {

@@ -1,6 +1,8 @@
 //! Why `Agents` turns a request down, one type per concern. Doors give it a status and a body.
 
 use amesh_proto::api::fields::BadBody;
+use amesh_proto::member::MeshId;
+use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
 use amesh_store::StoreError;
 use serde_json::{Map, Value, json};
@@ -81,6 +83,23 @@ pub enum RegisterError {
         /// Free names.
         suggestions: Vec<String>,
     },
+    /// The agent lives on another host of the mesh; it moves by its own word alone (DESIGN §3, Moving).
+    #[error(
+        "{address} lives on host {host} with this key. To move it here, send `home` with the signature of \
+         `amesh-home|{address}|{node}|{mesh}|{at}` by its key, as `amesh register` does"
+    )]
+    LivesElsewhere {
+        /// The full address.
+        address: String,
+        /// That host.
+        host: String,
+        /// This node.
+        node: NodeId,
+        /// This mesh.
+        mesh: MeshId,
+        /// The time to sign: later than the agent's last move.
+        at: UnixMillis,
+    },
     /// Same name and key, but nothing that proves the key (A-42).
     #[error(
         "{address} is registered with this key already. To get a new API key, send the old one as `Authorization: \
@@ -124,7 +143,10 @@ impl RegisterError {
             Self::Tenant(_) | Self::InviteCode(_) => "tenant_access_denied",
             Self::UserKey => "unauthorized",
             Self::AgentLimit(_) | Self::Full => "forbidden",
-            Self::NameTaken { .. } | Self::ProofNeeded { .. } | Self::Withheld { .. } => "name_taken",
+            Self::NameTaken { .. }
+            | Self::LivesElsewhere { .. }
+            | Self::ProofNeeded { .. }
+            | Self::Withheld { .. } => "name_taken",
             Self::NoSuchAgent(_) => "not_found",
             Self::Store(_) => "internal_error",
         }
@@ -139,6 +161,7 @@ impl RegisterError {
             Self::InviteCode(_) => Some("invite_code"),
             Self::UserKey | Self::AgentLimit(_) | Self::Full => None,
             Self::NameTaken { .. } | Self::ProofNeeded { .. } | Self::Withheld { .. } => Some("name"),
+            Self::LivesElsewhere { .. } => Some("home"),
             Self::NoSuchAgent(_) => Some("address"),
             Self::Store(_) => None,
         }
@@ -162,6 +185,11 @@ impl RegisterError {
         match self {
             Self::NameTaken { holder: Some(holder), .. } => {
                 details.insert("held_by".to_owned(), json!(holder));
+            }
+            Self::LivesElsewhere { address, host, node, mesh, at } => {
+                details.insert("held_by".to_owned(), json!(host));
+                let home = json!({"address": address, "node_id": node.to_string(), "mesh_id": mesh.to_string(), "at": at.0});
+                details.insert("home".to_owned(), home);
             }
             Self::ProofNeeded { .. } => {
                 details.insert("proof_needed".to_owned(), json!(true));

@@ -4,10 +4,12 @@
 mod again;
 mod agent;
 pub mod api_key;
+mod arrivals;
 mod change;
 pub mod directory;
 mod error;
 mod keys;
+mod moving;
 pub mod owners;
 pub mod presence;
 mod registration;
@@ -20,6 +22,7 @@ pub(crate) mod tests;
 pub mod webhook;
 
 pub use agent::Agent;
+pub use arrivals::Arrivals;
 pub use error::{AuthError, OwnerError, RegisterError, RotateError};
 pub use keys::NewApiKey;
 pub use registration::{Registered, Registrant, SYSTEM_NAME};
@@ -27,8 +30,9 @@ pub use rename::Renamed;
 
 use crate::clock::SharedClock;
 use amesh_proto::address::Address;
+use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
-use amesh_store::{Store, StoreError};
+use amesh_store::{Seq, Store, StoreError};
 use api_key::KeyHash;
 use directory::Directory;
 use presence::Presence;
@@ -109,6 +113,7 @@ struct Inner {
     clock: SharedClock,
     directory: Directory,
     presence: Presence,
+    arrivals: Arrivals,
     /// Held while an agent changes, so that what is in memory follows what is on disk in the same order.
     changing: tokio::sync::Mutex<()>,
     webhooks: Webhooks,
@@ -157,9 +162,19 @@ impl Agents {
         let keys = RwLock::default();
         let webhooks = Webhooks::new(config.webhooks, config.webhook_allow.clone(), names);
         let (presence, changing) = (Presence::default(), tokio::sync::Mutex::default());
-        let looked_for_room = Mutex::default();
-        let inner =
-            Inner { config, store, clock, directory, presence, webhooks, changing, looked_for_room, keys };
+        let (arrivals, looked_for_room) = (Arrivals::default(), Mutex::default());
+        let inner = Inner {
+            config,
+            store,
+            clock,
+            directory,
+            presence,
+            arrivals,
+            webhooks,
+            changing,
+            looked_for_room,
+            keys,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -195,6 +210,12 @@ impl Agents {
         &self.inner.presence
     }
 
+    /// Who has just moved here.
+    #[must_use]
+    pub fn arrivals(&self) -> &Arrivals {
+        &self.inner.arrivals
+    }
+
     /// Where webhooks may lead, and who has one.
     #[must_use]
     pub fn webhooks(&self) -> &Webhooks {
@@ -215,6 +236,22 @@ impl Agents {
         self.inner.webhooks.have_changed();
         self.forget_keys();
         Ok(now)
+    }
+
+    /// The agent lives at `home` now: its API keys end here, and this node's roster says that it left. Not while its mailbox
+    /// holds mail that is younger than `seen`.
+    ///
+    /// # Errors
+    /// When the store fails; call again.
+    pub async fn depart(&self, agent: &Agent, home: NodeId, seen: Seq) -> Result<bool, StoreError> {
+        let _one_at_a_time = self.inner.changing.lock().await;
+        if !self.inner.store.depart_agent(agent.no, home, seen, self.now()).await? {
+            return Ok(false);
+        }
+        self.show(&agent.address);
+        self.inner.webhooks.have_changed();
+        self.forget_keys();
+        Ok(true)
     }
 
     /// How many agents live here.

@@ -71,7 +71,10 @@ impl Agents {
         if let Some(known) = self.inner.directory.local_agent(&checked.address) {
             return self.register_again(&known, &request, &checked, by).await;
         }
-        if let Some(holder) = self.inner.directory.listed_elsewhere(&checked.address) {
+        let home = self.moves_here(&checked, &request)?;
+        if let Some(holder) =
+            self.inner.directory.listed_elsewhere(&checked.address).filter(|_| home.is_none())
+        {
             let suggestions = self.suggestions(&checked.address, Some(&self.inner.directory.naming().host));
             let address = checked.address.to_string();
             return Err(RegisterError::NameTaken { address, holder: Some(holder.host), suggestions });
@@ -89,6 +92,7 @@ impl Agents {
         let delivery = merged(&usual, wanted);
         let address = checked.address.clone();
         let proven = self.proves(&checked.key, &request);
+        let moved = home.is_some();
         let new = NewAgent {
             address: checked.address,
             name: request.name,
@@ -99,13 +103,14 @@ impl Agents {
             delivery,
             metadata: checked.metadata,
             api_key_hash,
-            may_return: proven || by.own_user,
+            may_return: proven || by.own_user || moved,
             admission,
+            home,
             now: self.now(),
         };
         match self.inner.store.register_agent(new).await? {
-            RegisterOutcome::Registered(record) => self.entered(record, api_key, false),
-            RegisterOutcome::Returned(record) => self.entered(record, api_key, !proven),
+            RegisterOutcome::Registered(record) => self.entered(record, api_key, (false, moved)),
+            RegisterOutcome::Returned(record) => self.entered(record, api_key, (!proven && !moved, moved)),
             RegisterOutcome::NameTaken(_) => {
                 let suggestions = self.suggestions(&address, None);
                 Err(RegisterError::NameTaken { address: address.to_string(), holder: None, suggestions })
@@ -128,9 +133,12 @@ impl Agents {
         &self,
         record: AgentRecord,
         api_key: String,
-        unproven: bool,
+        (unproven, moved): (bool, bool),
     ) -> Result<Registered, RegisterError> {
         let agent = Agent::from_record(record).map_err(|error| invalid("public_key", error))?;
+        if moved {
+            self.inner.arrivals.begin(&agent.address, self.inner.clock.monotonic());
+        }
         self.put(agent.clone());
         Ok(Registered { agent, api_key, again: false, unproven })
     }

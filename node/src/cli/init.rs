@@ -190,7 +190,14 @@ pub(super) async fn register(ctx: &Context, args: &RegisterArgs) -> anyhow::Resu
     });
     let provider = here.as_ref().map_or(place.as_str(), |node| node.provider.as_str());
     let known = Registration::all(&identity.home).map_err(Trouble::from)?;
-    let known = known.into_iter().find(|one| one.provider == provider || one.api_url.starts_with(&place));
+    // An identity that was brought here brings its registration with the machine that it comes from.
+    let elsewhere = |one: &Registration| {
+        here.as_ref().is_some_and(|node| !one.node_id.is_empty() && one.node_id != node.node_id)
+    };
+    let known = known
+        .into_iter()
+        .find(|one| one.provider == provider || one.api_url.starts_with(&place))
+        .filter(|one| !elsewhere(one));
     if let (Some(known), false) = (&known, args.force) {
         ctx.out.note(&format!("registered already as {}; --force registers again", known.address));
         return show(ctx, &identity);
@@ -212,6 +219,7 @@ pub(super) async fn register(ctx: &Context, args: &RegisterArgs) -> anyhow::Resu
         tenant: if user_key.is_some() { None } else { Some(tenant) },
         bearer: user_key.or(old_key),
         token: tokens.first().copied(),
+        moves: here.is_some(),
     };
     let registration = session::register(ctx, &identity, &application).await?;
     ctx.out.note(&format!("registered with {} as {}", registration.provider, registration.address));

@@ -8,9 +8,15 @@ use crate::client::http::{Api, ApiError};
 use crate::client::identity::Identity;
 use crate::client::identity_md;
 use crate::client::registration::Registration;
-use amesh_proto::api::register::RegisterRequest;
+use amesh_proto::address::Address;
+use amesh_proto::api::register::{HomeProof, RegisterRequest, RegisterResponse};
+use amesh_proto::member::MeshId;
+use amesh_proto::node_id::NodeId;
+use amesh_proto::roster::HomeStatement;
+use amesh_proto::time::UnixMillis;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 
 /// Somebody who can send and receive.
 #[derive(Debug)]
@@ -38,6 +44,9 @@ pub(super) struct Application<'a> {
     pub(super) bearer: Option<&'a str>,
     /// An invitation.
     pub(super) token: Option<&'a str>,
+    /// The agent may move here from another host. Only where that was asked for: one that moved away must not return
+    /// because a program on its old machine still fetches.
+    pub(super) moves: bool,
 }
 
 impl Session {
@@ -138,14 +147,19 @@ pub(super) async fn register(
         proof,
         ..RegisterRequest::default()
     };
-    let answer = match Api::new(&application.url, application.bearer)?.register(&request).await {
+    let mut answer = Api::new(&application.url, application.bearer)?.register(&request).await;
+    match &answer {
         // An old key that the node has forgotten is no reason not to be registered.
         Err(ApiError::Refused { status: 401, .. })
             if application.bearer.is_some_and(|key| !key.starts_with("uk_")) =>
         {
-            Api::new(&application.url, None)?.register(&request).await?
+            answer = Api::new(&application.url, None)?.register(&request).await;
         }
-        other => other?,
+        _ => {}
+    }
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => move_here(ctx, identity, (application, request), error).await?,
     };
     let registration = Registration::from_response(answer, name, application.node_id);
     registration.save(&identity.home)?;
@@ -158,6 +172,48 @@ pub(super) async fn register(
     }
     identity_md::write(&identity, &Registration::all(&identity.home)?, ctx.now())?;
     Ok(registration)
+}
+
+/// The agent lives on another host of the mesh: it says itself that it moves, where it was asked to (DESIGN §3, Moving).
+async fn move_here(
+    ctx: &Context,
+    identity: &Identity,
+    (application, request): (&Application<'_>, RegisterRequest),
+    error: ApiError,
+) -> Result<RegisterResponse, Trouble> {
+    let ApiError::Refused { status: 409, body } = &error else { return Err(error.into()) };
+    let Some(wanted) = body.details.get("home").and_then(Wanted::read) else { return Err(error.into()) };
+    let host = body.details.get("held_by").and_then(Value::as_str).unwrap_or("another machine").to_owned();
+    if !application.moves {
+        return Err(Trouble::new("lives_elsewhere", format!("this agent lives on host {host}"))
+            .because("an agent lives on one machine at a time")
+            .mend(ctx.command("register")));
+    }
+    let Wanted { address, node, mesh, at } = wanted;
+    let signature = identity.key()?.sign(HomeStatement::text(&address, &node, &mesh, at).as_bytes());
+    let home = Some(HomeProof { at: at.0, signature: STANDARD.encode(signature) });
+    let answer = Api::new(&application.url, None)?.register(&RegisterRequest { home, ..request }).await?;
+    ctx.out.note(&format!("moved here from host {host}; mail that waits there follows"));
+    Ok(answer)
+}
+
+/// What a node says must be signed.
+struct Wanted {
+    address: Address,
+    node: NodeId,
+    mesh: MeshId,
+    at: UnixMillis,
+}
+
+impl Wanted {
+    fn read(home: &Value) -> Option<Self> {
+        Some(Self {
+            address: Address::parse(home["address"].as_str()?, &[]).ok()?,
+            node: home["node_id"].as_str()?.parse().ok()?,
+            mesh: home["mesh_id"].as_str()?.parse().ok()?,
+            at: UnixMillis(home["at"].as_u64()?),
+        })
+    }
 }
 
 /// Notes that the agent's node has another address than when the agent registered. Other clients that share the files

@@ -78,6 +78,7 @@ impl Shared {
             let out = me.is_none();
             (others, me, out)
         };
+        self.directory().set_mesh(self.mesh_id());
         if let Some(me) = me {
             self.directory().set_me(me);
         }

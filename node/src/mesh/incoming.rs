@@ -234,7 +234,8 @@ fn outcome(written: Result<bool, Refusal>) -> Outcome {
         Refusal::Full(Full::Mailbox) => Outcome::Later(LaterReason::MailboxFull),
         Refusal::Full(Full::Disk) => Outcome::Later(LaterReason::DiskFull),
         Refusal::Full(Full::Outbox) | Refusal::Limited { .. } => Outcome::Later(LaterReason::Limit),
-        Refusal::LaneGap { .. } => Outcome::Later(LaterReason::LaneGap),
+        // Of a recipient that moves, the same is true: what comes before has not arrived (DESIGN §3, Moving).
+        Refusal::LaneGap { .. } | Refusal::Moving(_) => Outcome::Later(LaterReason::LaneGap),
         Refusal::Store(_) => Outcome::Later(LaterReason::Unavailable),
         refused => {
             tracing::info!(code = refused.code(), reason = %refused, "mail from a link refused");

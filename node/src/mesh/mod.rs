@@ -26,6 +26,7 @@ mod lend;
 mod link;
 mod lookout;
 mod membership;
+mod moves;
 #[cfg(test)]
 mod neighbours;
 mod outgoing;
@@ -138,6 +139,7 @@ impl Mesh {
             peers: peers::PeerTable::default(),
             seeds: seeds::Seeds::default(),
             rosters: rosters::Rosters::default(),
+            moves: moves::Moves::default(),
             persist,
             boot: rand::random(),
             membership: Mutex::new(membership),
@@ -232,6 +234,7 @@ fn run(shared: &Arc<Shared>, events: Option<mpsc::Receiver<Event>>) {
     shared.tasks.spawn(accept::run(shared.clone()));
     shared.tasks.spawn_until_stopped(seeds::run(shared.clone()));
     shared.tasks.spawn_until_stopped(publish(shared.clone()));
+    shared.tasks.spawn_until_stopped(moves::run(shared.clone()));
     relay::run(shared);
     if let Some(events) = events {
         shared.tasks.spawn_until_stopped(lookout::run(shared.clone(), events));

@@ -129,6 +129,7 @@ impl Peer {
         tracing::info!(peer = %self.node, %address, dialed = link.dialed, "linked");
         self.session = Some(Session::new(self.shared.clone(), link));
         self.shared.peers.linked.notify_waiters();
+        self.shared.moves.poke();
     }
 
     fn lost(&mut self, ended: &Ended) {

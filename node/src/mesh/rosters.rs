@@ -1,6 +1,7 @@
 //! The rosters this node holds: its own, freshly signed, and verified copies of the others', kept in the store so that
 //! a name resolves while its host is off (DESIGN §3). Called by `session` and `shared`.
 
+use super::moves;
 use super::roster::Verified;
 use super::shared::Shared;
 use crate::agents::directory::Member;
@@ -121,6 +122,7 @@ impl Rosters {
             None => RosterDelta::Whole(verified.entries.clone()),
         };
         shared.store.put_roster(verified.head.clone(), delta).await?;
+        moves::expect(shared, node, &put);
         let mut inner = self.lock();
         let Some(member) = inner.placed.get(&node).cloned() else { return Ok(version) };
         if before.is_some() && remove.is_empty() {
@@ -130,6 +132,7 @@ impl Rosters {
         }
         inner.held.insert(node, Arc::new(verified));
         drop(inner);
+        shared.moves.poke();
         tracing::debug!(peer = %node, version, "roster installed");
         if !lost.is_empty() {
             let hallway = shared.hallway.clone();

@@ -6,6 +6,7 @@ use super::endpoint::MeshEndpoint;
 use super::greet::Link;
 use super::identity::Identity;
 use super::membership::{About, Membership};
+use super::moves::Moves;
 use super::peers::{LinkState, PeerTable};
 use super::persist::Persist;
 use super::relay::{self, Relay};
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) peers: PeerTable,
     pub(crate) seeds: Seeds,
     pub(crate) rosters: Rosters,
+    pub(crate) moves: Moves,
     pub(crate) persist: Persist,
     /// Drawn at start.
     pub(crate) boot: u64,

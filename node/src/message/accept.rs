@@ -53,6 +53,14 @@ impl Draft {
         matches!(&self.source, Source::HttpHost(host) if host.relaxed)
     }
 
+    /// The member of the mesh that brought it.
+    pub(super) fn carrier(&self) -> Option<NodeId> {
+        match self.source {
+            Source::Peer(peer) => Some(peer),
+            _ => None,
+        }
+    }
+
     /// Whether the sender may use its name. Of carried mail, the origin's roster has answered that (step 2).
     pub(super) fn standing(&self, directory: &Directory) -> Standing {
         match &self.source {
@@ -102,6 +110,9 @@ fn from_agent(
     let Some(agent) = known else {
         return Err(Refusal::Forbidden(format!("{} is not registered any more", sender.address)));
     };
+    if around.directory.leaving(&agent.address).is_some_and(|leaving| leaving.departed) {
+        return Err(Refusal::Forbidden(format!("{} has moved to another host of the mesh", agent.address)));
+    }
     let attachments = check_payload(&request)?;
     check_envelope(&request, &agent)?;
     let priority = match request.priority.as_deref() {

@@ -99,6 +99,9 @@ pub enum Refusal {
         /// The lane number that is wanted next.
         expected: u64,
     },
+    /// Its recipient has moved, and what was written before has not followed yet; only links see it (DESIGN §3, Moving).
+    #[error("{0} has moved; its earlier mail is still on the way")]
+    Moving(String),
     /// The store failed; nothing was accepted.
     #[error("the message could not be stored: {0}")]
     Store(String),
@@ -150,7 +153,7 @@ impl Refusal {
             Self::Duplicate(_) => "duplicate_message",
             Self::Full(_) => "queue_full",
             Self::Limited { .. } => "rate_limited",
-            Self::LaneGap { .. } => "lane_gap",
+            Self::LaneGap { .. } | Self::Moving(_) => "lane_gap",
             Self::Store(_) => "internal_error",
         }
     }
@@ -196,7 +199,12 @@ impl Refusal {
     pub fn is_passing(&self) -> bool {
         matches!(
             self,
-            Self::Full(_) | Self::Limited { .. } | Self::LaneGap { .. } | Self::Store(_) | Self::Unsure(_)
+            Self::Full(_)
+                | Self::Limited { .. }
+                | Self::LaneGap { .. }
+                | Self::Moving(_)
+                | Self::Store(_)
+                | Self::Unsure(_)
         )
     }
 }

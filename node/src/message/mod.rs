@@ -17,6 +17,7 @@ mod expire;
 mod faults;
 mod incoming;
 mod mailbox;
+mod moving;
 mod notice;
 mod per_minute;
 mod plan;
@@ -180,7 +181,9 @@ impl Hallway {
     /// # Errors
     /// [`Refusal`]: nothing of the message is stored.
     pub async fn submit(&self, incoming: Incoming) -> Result<Accepted, Refusal> {
+        moving::before_planning(&self.inner.agents, &incoming).await;
         let prepared = self.judge(incoming).await?; // 1 accept, 2 verify, 3 plan
+        moving::after_planning(&self.inner.agents, &prepared).await;
         self.finish(prepared).await // 4 commit, 5 deliver
     }
 
@@ -230,9 +233,8 @@ impl Hallway {
             thread_of: &|agent, parent| self.thread_of(agent, parent),
         };
         let draft = accept::accept(incoming, &around)?;
-        let recipient = directory.resolve(&draft.mail.to);
         if draft.is_carried() {
-            self.has_time_for(&recipient, instant)?;
+            self.has_time_for(&directory.resolve(&draft.mail.to), instant)?;
         }
         let verified = verify::verify(draft, directory)
             .inspect_err(|refusal| inner.faults.count(source, refusal, instant))?;
@@ -244,7 +246,12 @@ impl Hallway {
             from: &mail.from,
             to: &mail.to,
             sender: verified.draft.standing(directory),
-            recipient,
+            leaving: directory.leaving(&mail.to),
+            overtakes: verified.draft.carrier().is_some_and(|peer| {
+                inner.agents.arrivals().holds(&mail.to) && !directory.still_lists(peer, &mail.to)
+            }),
+            // Once more: it may have moved while the signature was verified.
+            recipient: directory.resolve(&mail.to),
             elsewhere,
             relaxed: verified.draft.is_relaxed(),
             has_files: !verified.draft.attachments.is_empty(),
@@ -303,6 +310,11 @@ impl Hallway {
     /// A socket of `agent` has written all mail of a class in its mailbox up to `seq`.
     pub fn pushed(&self, agent: &Agent, class: Priority, seq: amesh_store::Seq) {
         self.inner.deliver.inboxes().pushed(agent.no, class, seq);
+    }
+
+    /// Mail came into the mailbox of `agent` by another way than a commit of this hallway: with an agent that moved.
+    pub fn arrived(&self, agent: AgentNo) {
+        self.inner.deliver.inboxes().committed(agent);
     }
 
     /// Whether the wall clock can be trusted to let mail expire; `doctor` says so when not.

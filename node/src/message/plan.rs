@@ -3,7 +3,7 @@
 use super::error::{Refusal, SignatureFault};
 use super::whereabouts::Whereabouts;
 use crate::agents::Agent;
-use crate::agents::directory::{Resolution, Standing};
+use crate::agents::directory::{Leaving, Resolution, Standing};
 use amesh_proto::address::Address;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::trust::{self, Trust};
@@ -27,6 +27,10 @@ pub(super) struct Question<'a> {
     pub relaxed: bool,
     /// Files go with it.
     pub has_files: bool,
+    /// The agent of this node that `recipient` was, where it moved away from here (DESIGN §3, Moving).
+    pub leaving: Option<Leaving>,
+    /// Earlier mail of the recipient is still to come from its last host, and this is not that mail.
+    pub overtakes: bool,
     /// Even local mail must be signed (DESIGN §1.4).
     pub require_signatures: bool,
     /// `to` is in this node's own provider domain.
@@ -53,7 +57,13 @@ pub(super) fn plan(question: Question<'_>) -> Result<Plan, Refusal> {
     if let Standing::Lost { holder, mend } = question.sender {
         return Err(Refusal::NameLost { address: question.from.to_string(), holder, mend });
     }
+    if let (Resolution::Remote { .. }, Some(leaving)) = (&question.recipient, &question.leaving)
+        && let Some(plan) = behind(leaving, &question)
+    {
+        return plan;
+    }
     match question.recipient {
+        Resolution::Local(_) if question.overtakes => Err(Refusal::Moving(question.to.to_string())),
         Resolution::Local(agent) => {
             if !question.signed && (question.require_signatures || question.by_link && !question.relaxed) {
                 return Err(Refusal::Signature(SignatureFault::Missing));
@@ -97,6 +107,21 @@ fn to_http_host(question: Question<'_>) -> Result<Plan, Refusal> {
             why: format!("{host} is an HTTP mesh host, and files do not go there"),
         }),
         Whereabouts::HttpHost(host) => Ok(Plan::HttpHost { host }),
+    }
+}
+
+/// Mail for an agent that moves away goes the way of the mail that waits here, into the mailbox from which that is handed
+/// on, so that none overtakes another. Once all of that has gone, a link must take the new way.
+fn behind(leaving: &Leaving, question: &Question<'_>) -> Option<Result<Plan, Refusal>> {
+    match (leaving.departed, question.by_link) {
+        (true, true) => Some(Err(Refusal::Moving(question.to.to_string()))),
+        (true, false) => None,
+        (false, _) if !question.signed => Some(Err(Refusal::Signature(SignatureFault::Missing))),
+        (false, _) => {
+            let agent = leaving.agent.clone();
+            let trust = trust::label(question.from, &agent.address, true);
+            Some(Ok(Plan::Local { agent, trust }))
+        }
     }
 }
 
@@ -148,6 +173,8 @@ mod tests {
             elsewhere: Whereabouts::Nowhere,
             relaxed: false,
             has_files: false,
+            leaving: None,
+            overtakes: false,
             require_signatures: false,
             own_domain: true,
             provider_served: false,

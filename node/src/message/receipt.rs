@@ -92,7 +92,12 @@ impl Hallway {
     /// When the store fails; the member brings them again.
     pub async fn take_receipts(&self, from: NodeId, brought: Vec<BroughtReceipt>) -> Result<(), StoreError> {
         let told = self.inner.store.take_receipts(from, brought, self.inner.clock.now()).await?;
-        told.into_iter().for_each(|agent| self.inner.deliver.inboxes().committed(agent));
+        for owner in told {
+            match owner {
+                ReceiptOwner::Agent(agent) => self.inner.deliver.inboxes().committed(agent),
+                ReceiptOwner::Node(node) => self.inner.deliver.wake_carrier(&Destination::Node(node)),
+            }
+        }
         Ok(())
     }
 

@@ -69,6 +69,11 @@ fn from_peer(mut draft: Draft, peer: NodeId, directory: &Directory) -> Result<Ve
     let key = match directory.key_for(peer, &mail.from, mail.accepted_at) {
         KeyAnswer::Valid(key) => key,
         KeyAnswer::NoneAtThatTime => return Err(Refusal::Signature(SignatureFault::KeyRevoked)),
+        // The last host of an agent that moved hands on what others wrote to it (DESIGN §3, Moving).
+        KeyAnswer::NotListed if directory.hands_on(peer, &mail.to) => {
+            let key = directory.key_at(&mail.from, mail.accepted_at);
+            key.ok_or(Refusal::Signature(SignatureFault::KeyRevoked))?
+        }
         KeyAnswer::NotListed => {
             return Err(Refusal::Forbidden(format!(
                 "{} is not an agent of the host that brought this",

@@ -54,6 +54,18 @@ pub struct RegisterRequest {
     /// When `proof` was made, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof_at: Option<String>,
+    /// The agent's word that it moves here from the host of the mesh where it lives (DESIGN §3, Moving).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<HomeProof>,
+}
+
+/// `home{at,signature}`: the agent lives at this node from now on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HomeProof {
+    /// Milliseconds since 1970, as they stand in the signed text.
+    pub at: u64,
+    /// Base64 of a signature by the agent's key over `amesh-home|{address}|{node id}|{mesh id}|{at}`.
+    pub signature: String,
 }
 
 /// `scope{platform,repo}`.
@@ -89,6 +101,7 @@ impl RegisterRequest {
             agent_id: fields.optional_text("agent_id")?,
             proof: fields.optional_text("proof")?,
             proof_at: fields.optional_text("proof_at")?,
+            home: fields.optional_object("home", "an object {at, signature}: milliseconds and base64")?,
         })
     }
 

@@ -12,7 +12,10 @@ use crate::commit::Job;
 use crate::config::QUEUE_BYTES;
 use crate::endings::Expired;
 use crate::error::StoreError;
-use crate::mail::{AgentNo, CommitOutcome, Destination, NewMail, Seq, Settlement};
+use crate::mail::{
+    AgentNo, CommitOutcome, Destination, MailboxEntry, NewMail, OutboxEntry, Seq, Settlement, Target,
+};
+use crate::moving::Onward;
 use crate::owners::{InviteCode, OwnerId, OwnerRecord};
 use crate::peers::PeerRecord;
 use crate::postings::Posting;
@@ -66,13 +69,13 @@ impl Store {
         self.submit(|reply| Change::GiveReceipts(agent, ids, kind, now, reply))
     }
 
-    /// Keeps receipts that another node brings for messages it was sent. Gives the agents they are for.
+    /// Keeps receipts that another node brings for messages it was sent. Gives whom they are for.
     pub fn take_receipts(
         &self,
         node: NodeId,
         receipts: Vec<BroughtReceipt>,
         now: UnixMillis,
-    ) -> Durable<Vec<AgentNo>> {
+    ) -> Durable<Vec<ReceiptOwner>> {
         self.submit(|reply| Change::TakeReceipts(node, receipts, now, reply))
     }
 
@@ -139,6 +142,39 @@ impl Store {
     /// Shows the agent's word that it moved here (DESIGN §3).
     pub fn set_home(&self, agent: AgentNo, home: HomeStatement) -> Durable<()> {
         self.submit(|reply| Change::SetHome(agent, Box::new(home), reply))
+    }
+
+    /// The agent lives at `home` now: its API keys end here, its roster entry becomes a tombstone. Its record and its
+    /// mailbox stay, should it return; signed mail that is still committed to that goes to `home`. False, and nothing is
+    /// changed, while its mailbox holds mail that is younger than `seen`.
+    pub fn depart_agent(&self, agent: AgentNo, home: NodeId, seen: Seq, now: UnixMillis) -> Durable<bool> {
+        self.submit(|reply| Change::Depart(agent, (home, seen), now, reply))
+    }
+
+    /// Moves mail of a mailbox, as [`Store::pending`] gave it, into the queue to the node where the agent lives now. Gives
+    /// how many went: fewer, when that queue has no room for more.
+    pub fn hand_on(
+        &self,
+        agent: AgentNo,
+        mail: &[MailboxEntry],
+        node: NodeId,
+        now: UnixMillis,
+    ) -> Durable<u32> {
+        let blobs = self.shared().bodies().is_some();
+        match mail.iter().map(|entry| Onward::of_mailbox(entry, blobs)).collect() {
+            Ok(mail) => self.submit(|reply| Change::HandOn(agent, mail, node, now, reply)),
+            Err(error) => Durable::refused(error),
+        }
+    }
+
+    /// Moves mail of the queue to `from`, as [`Store::outbox`] gave it, to where its recipient is now. Gives how many went:
+    /// fewer, when there is no room for more.
+    pub fn redirect(&self, from: NodeId, mail: &[OutboxEntry], to: Target, now: UnixMillis) -> Durable<u32> {
+        let blobs = self.shared().bodies().is_some();
+        match mail.iter().map(|entry| Onward::of_outbox(entry, blobs)).collect() {
+            Ok(mail) => self.submit(|reply| Change::Redirect(from, mail, Box::new(to), now, reply)),
+            Err(error) => Durable::refused(error),
+        }
     }
 
     /// Removes an agent, its keys and its mailbox; a tombstone stays (REG-25).

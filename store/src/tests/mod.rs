@@ -9,6 +9,7 @@ mod mailbox;
 mod maintain;
 mod mesh;
 mod model;
+mod moving;
 mod outbox;
 mod postings;
 mod receipts;
@@ -76,6 +77,7 @@ pub(crate) fn new_agent(name: &str) -> NewAgent {
         api_key_hash: key_hash(name),
         may_return: false,
         admission: Admission::Open,
+        home: None,
         now: NOW,
     }
 }

@@ -1,6 +1,8 @@
-//! One agent of another node as that node lists it, and which of its keys was in force when.
+//! One agent as its node lists it: which of its keys was in force when, and whether it said itself that it lives there.
 
 use amesh_proto::key::PublicKey;
+use amesh_proto::member::MeshId;
+use amesh_proto::node_id::NodeId;
 use amesh_proto::roster::RosterEntry;
 use amesh_proto::time::UnixMillis;
 use std::sync::{Arc, OnceLock};
@@ -10,11 +12,30 @@ use std::sync::{Arc, OnceLock};
 pub(super) struct Known {
     pub(super) entry: Arc<RosterEntry>,
     current: OnceLock<Option<PublicKey>>,
+    /// Since when it lives there by its own word (DESIGN §3, Moving).
+    pub(super) home: Option<UnixMillis>,
 }
 
 impl Known {
-    pub(super) fn new(entry: RosterEntry) -> Self {
-        Self { entry: Arc::new(entry), current: OnceLock::new() }
+    /// As `node` lists it in `mesh`.
+    pub(super) fn new(entry: RosterEntry, node: &NodeId, mesh: Option<&MeshId>) -> Self {
+        let home = mesh.and_then(|mesh| proven_home(&entry, node, mesh));
+        Self { entry: Arc::new(entry), current: OnceLock::new(), home }
+    }
+
+    /// The same in another mesh.
+    pub(super) fn in_mesh(&self, node: &NodeId, mesh: Option<&MeshId>) -> Self {
+        Self::new((*self.entry).clone(), node, mesh)
+    }
+
+    /// Whether both are one agent: one of them has, or had, the key of the other.
+    pub(super) fn is_same_agent(&self, other: &Self) -> bool {
+        self.has_or_had(&other.entry.public_key) || other.has_or_had(&self.entry.public_key)
+    }
+
+    fn has_or_had(&self, key: &[u8]) -> bool {
+        let mut retired = self.entry.previous_keys.iter().filter(|retired| !retired.compromised);
+        self.entry.public_key == key || retired.any(|retired| retired.public_key == key)
     }
 
     /// The key it lists now.
@@ -38,3 +59,15 @@ impl Known {
         }
     }
 }
+
+/// A statement may be older than the present key, never one of a key that others may have.
+fn proven_home(entry: &RosterEntry, node: &NodeId, mesh: &MeshId) -> Option<UnixMillis> {
+    let home = entry.home.as_ref()?;
+    let retired = entry.previous_keys.iter().filter(|retired| !retired.compromised);
+    let keys = std::iter::once(&entry.public_key).chain(retired.map(|retired| &retired.public_key));
+    let mut keys = keys.take(KEYS_TRIED).filter_map(|key| PublicKey::from_spki_der(key).ok());
+    keys.any(|key| home.holds(&key, &entry.address, node, mesh)).then_some(home.at)
+}
+
+/// A roster could list keys without end.
+const KEYS_TRIED: usize = 4;

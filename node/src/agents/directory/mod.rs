@@ -6,17 +6,20 @@
 
 mod clash;
 mod known;
+mod moving;
 mod outside;
 mod picture;
 #[cfg(test)]
 mod tests;
 
 pub use clash::Clash;
+pub use moving::Leaving;
 pub use outside::Outsider;
 
 use super::Agent;
 use amesh_proto::address::{Address, AddressError, Naming};
 use amesh_proto::key::PublicKey;
+use amesh_proto::member::MeshId;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::roster::{RetiredKey, RosterEntry};
 use amesh_proto::time::UnixMillis;
@@ -60,6 +63,19 @@ pub enum Resolution {
     },
     /// To nobody that is known.
     Unknown,
+}
+
+/// Where an agent lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// The node.
+    pub node: NodeId,
+    /// Its host label.
+    pub host: String,
+    /// Since when by the agent's own word, if it ever moved.
+    pub since: Option<UnixMillis>,
+    /// Its key, SPKI DER.
+    pub public_key: Vec<u8>,
 }
 
 /// Whether an agent of this node may use its name.
@@ -134,7 +150,7 @@ impl Directory {
         let picture = self.read();
         if let Some(node) = self.naming.host_in(address).and_then(|host| picture.node_of_host(host)) {
             let Ok(there) = self.naming.address_of(address.name()) else { return Resolution::Unknown };
-            return picture.at(node, &there);
+            return picture.at_or_moved(node, &there);
         }
         match picture.holder(address) {
             Some(node) => picture.at(node, address),
@@ -196,7 +212,75 @@ impl Directory {
         picture.local(&agent.address).filter(|now| now.no == agent.no).unwrap_or(agent).clone()
     }
 
-    /// The member, other than this node, that lists `address` and has been in the mesh longest.
+    /// The agent of this node with exactly this address, if it lives elsewhere by its own word (DESIGN §3, Moving).
+    #[must_use]
+    pub fn leaving(&self, address: &Address) -> Option<Leaving> {
+        moving::leaving(&self.read(), address)
+    }
+
+    /// Every agent of this node that lives elsewhere by its own word.
+    #[must_use]
+    pub fn all_leaving(&self) -> Vec<Leaving> {
+        let picture = self.read();
+        picture.locals().filter_map(|agent| moving::leaving(&picture, &agent.address)).collect()
+    }
+
+    /// Whether the agent of `address` left `node` for the node where it lives now.
+    #[must_use]
+    pub fn has_left(&self, node: NodeId, address: &Address) -> bool {
+        let picture = self.read();
+        let home = picture.holder(address);
+        home.is_some_and(|home| moving::has_moved(&picture, address, node, home))
+    }
+
+    /// Every address that `node` lists, or listed, and whose agent left it for where it lives now.
+    #[must_use]
+    pub fn all_that_left(&self, node: NodeId) -> Vec<Address> {
+        self.read().all_that_left(node)
+    }
+
+    /// Whether `node` still lists the agent of this node with this address, and may hand its mail on.
+    #[must_use]
+    pub fn still_lists(&self, node: NodeId, address: &Address) -> bool {
+        let picture = self.read();
+        let lists = picture.claimants(address).any(|claimant| claimant == node);
+        lists && moving::hands_on(&picture, node, address)
+    }
+
+    /// Whether `node` may bring mail of others to the agent `address` of this node, which lived there.
+    #[must_use]
+    pub fn hands_on(&self, node: NodeId, address: &Address) -> bool {
+        moving::hands_on(&self.read(), node, address)
+    }
+
+    /// Who holds `address`, and since when by the agent's own word; its key there.
+    #[must_use]
+    pub fn home_of(&self, address: &Address) -> Option<Home> {
+        let picture = self.read();
+        let node = picture.holder(address)?;
+        let known = picture.known(node, address)?;
+        let host = picture.member(node)?.host.clone();
+        Some(Home { node, host, since: known.home, public_key: known.entry.public_key.clone() })
+    }
+
+    /// The mesh that this picture is of.
+    #[must_use]
+    pub fn mesh(&self) -> Option<MeshId> {
+        self.read().mesh()
+    }
+
+    /// This picture is of `mesh` from now on.
+    pub fn set_mesh(&self, mesh: MeshId) {
+        self.write().set_mesh(mesh);
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.read().me().node
+    }
+
+    /// The member, other than this node, that holds `address` or lists it and has been in the mesh longest.
     #[must_use]
     pub fn listed_elsewhere(&self, address: &Address) -> Option<Member> {
         self.read().listed_elsewhere(address).cloned()
@@ -318,8 +402,11 @@ impl Directory {
     /// The agents of this node that have a webhook.
     #[must_use]
     pub fn with_webhook(&self) -> Vec<Arc<Agent>> {
-        let has_webhook = |agent: &&Arc<Agent>| agent.record.delivery.webhook_url.is_some();
-        self.read().locals().filter(has_webhook).cloned().collect()
+        let picture = self.read();
+        let has_webhook = |agent: &&Arc<Agent>| {
+            agent.record.delivery.webhook_url.is_some() && moving::leaving(&picture, &agent.address).is_none()
+        };
+        picture.locals().filter(has_webhook).cloned().collect()
     }
 
     /// Every agent of this node.

@@ -3,10 +3,11 @@
 use super::clash::{self, Clash};
 use super::known::Known;
 use super::outside::Outside;
-use super::{KeyAnswer, Listed, Member, Resolution};
+use super::{KeyAnswer, Listed, Member, Resolution, moving};
 use crate::agents::Agent;
 use amesh_proto::address::Address;
 use amesh_proto::key::PublicKey;
+use amesh_proto::member::MeshId;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::roster::{RetiredKey, RosterEntry};
 use amesh_proto::time::UnixMillis;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Picture {
     me: Member,
+    /// The mesh that statements of moves must speak of; none before there is one.
+    mesh: Option<MeshId>,
     local: HashMap<Address, Arc<Agent>>,
     /// What this node's own roster says of the agents here and of those that left, by address.
     own: HashMap<Address, Known>,
@@ -39,6 +42,7 @@ impl Picture {
     pub(super) fn new(me: Member) -> Self {
         Self {
             me,
+            mesh: None,
             local: HashMap::new(),
             own: HashMap::new(),
             own_bytes: 0,
@@ -69,18 +73,48 @@ impl Picture {
         self.node_of_host(label).is_some()
     }
 
-    /// The oldest of all nodes that list `address`.
+    /// The oldest of all nodes that list `address`, or the one where its agent says that it moved to from there.
     pub(super) fn holder(&self, address: &Address) -> Option<NodeId> {
-        let here = self.local.contains_key(address).then_some(&self.me);
-        self.elsewhere(address).chain(here).min_by_key(|member| rank(member)).map(|member| member.node)
+        let here = self.lives_here(address).then_some(&self.me);
+        let oldest = self.elsewhere(address).chain(here).min_by_key(|member| rank(member))?.node;
+        Some(moving::followed(self, address, oldest))
+    }
+
+    pub(super) fn all_that_left(&self, node: NodeId) -> Vec<Address> {
+        let Some(peer) = self.peers.get(&node) else { return Vec::new() };
+        let left = |address: &&Address| {
+            self.holder(address).is_some_and(|home| moving::has_moved(self, address, node, home))
+        };
+        let mut left: Vec<Address> = peer.entries.keys().filter(left).cloned().collect();
+        left.sort();
+        left
+    }
+
+    /// Whether an agent of this node has, or claims, `address` and has not moved away.
+    fn lives_here(&self, address: &Address) -> bool {
+        self.local.contains_key(address)
+            && self.own.get(address).is_none_or(|known| known.entry.tombstone.is_none())
+    }
+
+    /// What `node` lists under `address`, tombstones too.
+    pub(super) fn known(&self, node: NodeId, address: &Address) -> Option<&Known> {
+        if node == self.me.node { self.own.get(address) } else { self.peers.get(&node)?.entries.get(address) }
+    }
+
+    /// The nodes that list a living agent of that address.
+    pub(super) fn claimants(&self, address: &Address) -> impl Iterator<Item = NodeId> {
+        let here = self.lives_here(address).then_some(self.me.node);
+        self.elsewhere(address).map(|member| member.node).chain(here)
     }
 
     pub(super) fn holder_of(&self, address: &Address) -> Resolution {
         self.holder(address).map_or(Resolution::Unknown, |node| self.at(node, address))
     }
 
+    /// The holder, where that is another node; else the oldest other node that lists `address`.
     pub(super) fn listed_elsewhere(&self, address: &Address) -> Option<&Member> {
-        self.elsewhere(address).min_by_key(|member| rank(member))
+        let holder = self.holder(address).and_then(|node| self.peers.get(&node)).map(|peer| &peer.member);
+        holder.or_else(|| self.elsewhere(address).min_by_key(|member| rank(member)))
     }
 
     fn elsewhere<'a>(&'a self, address: &Address) -> impl Iterator<Item = &'a Member> {
@@ -90,9 +124,17 @@ impl Picture {
 
     /// The older member that holds `address` with another key than `key`.
     pub(super) fn lost_to(&self, address: &Address, key: &[u8]) -> Option<&Member> {
-        let holder = self.listed_elsewhere(address).filter(|holder| rank(holder) < rank(&self.me))?;
+        let holder = self.listed_elsewhere(address).filter(|_| self.holder(address) != Some(self.me.node))?;
         let entry = &self.peers.get(&holder.node)?.entries.get(address)?.entry;
         (entry.public_key != key).then_some(holder)
+    }
+
+    /// Where mail to `address` at `node` goes: with the agent, if it has moved.
+    pub(super) fn at_or_moved(&self, node: NodeId, address: &Address) -> Resolution {
+        match self.holder(address) {
+            Some(holder) if moving::has_moved(self, address, node, holder) => self.at(holder, address),
+            _ => self.at(node, address),
+        }
     }
 
     pub(super) fn at(&self, node: NodeId, address: &Address) -> Resolution {
@@ -130,6 +172,9 @@ impl Picture {
 
     /// A member older than `claimant` that lists `address` with another key.
     fn older_claim(&self, claimant: &Member, address: &Address, entry: &RosterEntry) -> Option<&Member> {
+        if self.holder(address) == Some(claimant.node) {
+            return None;
+        }
         if let Some(agent) = self.local.get(address)
             && rank(&self.me) < rank(claimant)
             && agent.record.public_key_der != entry.public_key
@@ -175,7 +220,8 @@ impl Picture {
 
     pub(super) fn put_own(&mut self, entry: RosterEntry) {
         self.own_bytes += entry.weight();
-        let before = self.own.insert(entry.address.clone(), Known::new(entry));
+        let known = Known::new(entry, &self.me.node, self.mesh.as_ref());
+        let before = self.own.insert(known.entry.address.clone(), known);
         self.own_bytes -= before.map_or(0, |known| known.entry.weight());
     }
 
@@ -187,6 +233,25 @@ impl Picture {
 
     pub(super) fn own_size(&self) -> (usize, usize) {
         (self.own.len(), self.own_bytes)
+    }
+
+    pub(super) fn set_mesh(&mut self, mesh: MeshId) {
+        if self.mesh.replace(mesh) == Some(mesh) {
+            return;
+        }
+        let node = self.me.node;
+        for known in self.own.values_mut() {
+            *known = known.in_mesh(&node, Some(&mesh));
+        }
+        for (node, peer) in &mut self.peers {
+            for known in peer.entries.values_mut() {
+                *known = known.in_mesh(node, Some(&mesh));
+            }
+        }
+    }
+
+    pub(super) fn mesh(&self) -> Option<MeshId> {
+        self.mesh
     }
 
     pub(super) fn local(&self, address: &Address) -> Option<&Arc<Agent>> {
@@ -229,7 +294,8 @@ impl Picture {
     pub(super) fn clashes(&self) -> Vec<Clash> {
         let mut clashes = Vec::new();
         for (address, nodes) in &self.claims {
-            let local = self.local.get(address);
+            let local = self.local.get(address).filter(|_| self.lives_here(address));
+            let settled = self.holder(address);
             let mut claims: Vec<(&Member, &[u8])> = nodes
                 .iter()
                 .filter_map(|node| self.peers.get(node))
@@ -238,9 +304,10 @@ impl Picture {
                 })
                 .chain(local.map(|agent| (&self.me, agent.record.public_key_der.as_slice())))
                 .collect();
-            claims.sort_by_key(|(member, _)| rank(member));
+            claims.sort_by_key(|(member, _)| (settled != Some(member.node), rank(member)));
             let Some(((holder, key), others)) = claims.split_first() else { continue };
-            clashes.extend(others.iter().map(|(loser, other)| Clash {
+            let has_left = |loser: &Member| moving::has_moved(self, address, loser.node, holder.node);
+            clashes.extend(others.iter().filter(|(loser, _)| !has_left(loser)).map(|(loser, other)| Clash {
                 address: address.clone(),
                 holder: (*holder).clone(),
                 loser: (*loser).clone(),
@@ -281,7 +348,7 @@ impl Picture {
             let Some(peer) = self.peers.get_mut(&node) else { return };
             let address = entry.address.clone();
             let lives = entry.tombstone.is_none();
-            peer.entries.insert(address.clone(), Known::new(entry));
+            peer.entries.insert(address.clone(), Known::new(entry, &node, self.mesh.as_ref()));
             self.unclaim(node, &address);
             if lives {
                 self.note_scope(&address);

@@ -235,6 +235,7 @@ fn register(store: &Store, node: usize, agent: usize) -> AgentNo {
         api_key_hash: [u8::try_from(agent).unwrap(); 32],
         may_return: false,
         admission: amesh_store::Admission::Open,
+        home: None,
         now: UnixMillis(1_800_000_000_000),
     };
     match store.register_agent(new).wait().unwrap() {

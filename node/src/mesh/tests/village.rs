@@ -1,7 +1,7 @@
 //! The vocabulary of the mesh's tests: whole nodes but for their doors, agents with keys, and waiting for what is true.
 
 use crate::agents::directory::{Directory, Resolution};
-use crate::agents::{self, Agent, Agents, Registrant};
+use crate::agents::{self, Agent, Agents, RegisterError, Registrant};
 use crate::clock::{Clock, SystemClock};
 use crate::mesh::{Config, Identity, Mesh, MeshError, Parts};
 use crate::message::{self, Accepted, Hallway, Refusal};
@@ -11,13 +11,14 @@ use amesh_discovery::hosts::libp2p::{Config as SwarmConfig, Swarm};
 use amesh_discovery::hosts::memory::Memory;
 use amesh_discovery::interfaces::Interfaces;
 use amesh_discovery::manager::{self, Manager};
-use amesh_proto::address::Naming;
+use amesh_proto::address::{Address, Naming};
 use amesh_proto::api::control::{Joined, PeerState};
-use amesh_proto::api::register::RegisterRequest;
+use amesh_proto::api::register::{HomeProof, RegisterRequest};
 use amesh_proto::api::route::RouteRequest;
 use amesh_proto::canonical::{self, Signable};
 use amesh_proto::key::AgentKey;
 use amesh_proto::message::Priority;
+use amesh_proto::roster::HomeStatement;
 use amesh_store::{MemoryDisk, Store};
 use base64::Engine;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -228,20 +229,39 @@ impl Node {
     }
 
     pub(super) async fn agent(&self, name: &str) -> Arc<Agent> {
-        let request = RegisterRequest {
-            name: name.to_owned(),
-            tenant: Some("default".to_owned()),
-            public_key: key_of(name).public().to_pem(),
-            key_algorithm: "Ed25519".to_owned(),
-            ..RegisterRequest::default()
-        };
         let by = Registrant { api_key: None, user_key: None, on_loopback: true, own_user: false };
-        self.hallway.agents().register(request, by).await.unwrap().agent
+        self.hallway.agents().register(request(name), by).await.unwrap().agent
+    }
+
+    /// Registers `name` here, though it lives elsewhere: by its own word, as `amesh register` does.
+    pub(super) async fn moves_in(&self, name: &str) -> Arc<Agent> {
+        let by = Registrant { api_key: None, user_key: None, on_loopback: true, own_user: false };
+        let agents = self.hallway.agents();
+        let request = request(name);
+        let refused = agents.register(request.clone(), by).await.unwrap_err();
+        let RegisterError::LivesElsewhere { address, node, mesh, at, .. } = refused else {
+            panic!("{refused:?}")
+        };
+        let address = Address::parse(&address, &["aimaestro.local"]).unwrap();
+        let signature = key_of(name).sign(HomeStatement::text(&address, &node, &mesh, at).as_bytes());
+        let signature = base64::engine::general_purpose::STANDARD.encode(signature);
+        let home = Some(HomeProof { at: at.0, signature });
+        agents.register(RegisterRequest { home, ..request }, by).await.unwrap().agent
+    }
+
+    /// Waits until mail to `name` goes from here to `there`.
+    pub(super) async fn sends_to(&self, name: &str, there: &Self) {
+        let address = Address::parse(&address(name), &["aimaestro.local"]).unwrap();
+        let there = there.mesh.node_id();
+        until("the way there", || {
+            self.hallway.agents().directory().home_of(&address).is_some_and(|home| home.node == there)
+        })
+        .await;
     }
 
     /// Waits until mail to `name` has somewhere to go.
     pub(super) async fn knows(&self, name: &str) {
-        let address = amesh_proto::address::Address::parse(&address(name), &["aimaestro.local"]).unwrap();
+        let address = Address::parse(&address(name), &["aimaestro.local"]).unwrap();
         until("a name", || {
             !matches!(self.hallway.agents().directory().resolve(&address), Resolution::Unknown)
         })
@@ -351,6 +371,16 @@ pub(super) fn key_of(name: &str) -> AgentKey {
     let mut seed = [7; 32];
     seed[..name.len()].copy_from_slice(name.as_bytes());
     AgentKey::from_seed(&seed)
+}
+
+fn request(name: &str) -> RegisterRequest {
+    RegisterRequest {
+        name: name.to_owned(),
+        tenant: Some("default".to_owned()),
+        public_key: key_of(name).public().to_pem(),
+        key_algorithm: "Ed25519".to_owned(),
+        ..RegisterRequest::default()
+    }
 }
 
 pub(super) fn address(name: &str) -> String {

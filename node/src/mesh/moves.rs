@@ -1,0 +1,239 @@
+//! Mail that follows agents which moved (DESIGN §3, Moving): what waits in a mailbox here is handed on to the agent's new
+//! host, what is queued for its last host turns to the new one, and an agent that has just come here has its earlier mail
+//! before newer mail. Run by `mod` as one task; poked whenever a roster or a link changes.
+
+use super::shared::Shared;
+use crate::agents::directory::{Leaving, Resolution};
+use crate::message::Carrier as _;
+use amesh_proto::address::Address;
+use amesh_proto::node_id::NodeId;
+use amesh_proto::roster::RosterEntry;
+use amesh_proto::trust::Trust;
+use amesh_store::{Destination, MailboxEntry, OutboxEntry, StoreError, Target};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Wakes the task.
+#[derive(Debug, Default)]
+pub(crate) struct Moves {
+    poked: Notify,
+}
+
+impl Moves {
+    /// Somebody may have moved, or may be reachable again.
+    pub(crate) fn poke(&self) {
+        self.poked.notify_one();
+    }
+}
+
+/// Who had left each host when the queue to it was last read, and when that was. Queues are long.
+type Looked = BTreeMap<NodeId, (Vec<Address>, Duration)>;
+
+/// Looks until cancelled.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut own = shared.store.watch_own_roster();
+    let mut looked = Looked::default();
+    loop {
+        let pause = match look(&shared, &mut looked).await {
+            Ok(true) => SOON,
+            Ok(false) => LATER,
+            Err(error) => {
+                tracing::error!(%error, "mail of an agent that moved cannot be moved now");
+                LATER
+            }
+        };
+        tokio::select! {
+            () = shared.moves.poked.notified() => {}
+            changed = own.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Before the directory learns that agents moved: what is queued for their last hosts must go before newer mail.
+pub(crate) fn expect(shared: &Shared, author: NodeId, entries: &[RosterEntry]) {
+    let queues = shared.store.outbox_destinations();
+    if queues.iter().all(|queue| queue.destination == Destination::Node(author)) {
+        return;
+    }
+    let arrivals = shared.hallway.agents().arrivals();
+    for entry in entries.iter().filter(|entry| entry.home.is_some() && entry.tombstone.is_none()) {
+        let known = shared.directory().home_of(&entry.address);
+        if known.is_some_and(|known| known.node != author) {
+            arrivals.begin(&entry.address, shared.clock.monotonic());
+        }
+    }
+}
+
+/// One round. Says whether more is to be done soon.
+async fn look(shared: &Arc<Shared>, looked: &mut Looked) -> Result<bool, StoreError> {
+    let mut more = false;
+    for leaving in shared.directory().all_leaving() {
+        more |= hand_on(shared, &leaving).await?;
+    }
+    let mut complete = BTreeSet::new();
+    for (address, since) in shared.hallway.agents().arrivals().all() {
+        if is_awaited(shared, &address, since) {
+            more = true;
+        } else {
+            complete.insert(address);
+        }
+    }
+    if !complete.is_empty() {
+        // What was sent before these moves were known is on disk after this.
+        let nothing = Target::Outbox { destination: Destination::Node(shared.identity.node_id()) };
+        shared.store.redirect(shared.identity.node_id(), &[], nothing, shared.clock.now()).await?;
+    }
+    redirect_all(shared, &complete, looked).await?;
+    for address in &complete {
+        shared.hallway.agents().arrivals().end(address);
+    }
+    Ok(more)
+}
+
+/// Hands on what waits here for an agent that moved. When all of it is there, this node's roster says that it left.
+async fn hand_on(shared: &Arc<Shared>, leaving: &Leaving) -> Result<bool, StoreError> {
+    let (agent, destination) = (&leaving.agent, Destination::Node(leaving.home));
+    let seen = shared.store.position();
+    let mut after = None;
+    loop {
+        let page = shared.store.pending(agent.no, after, PAGE)?;
+        let Some(last) = page.last().map(|entry| entry.seq) else { break };
+        after = Some(last);
+        let mail: Vec<MailboxEntry> = page.into_iter().filter(|entry| may_follow(shared, entry)).collect();
+        let gone = match mail.is_empty() {
+            true => 0,
+            false => shared.store.hand_on(agent.no, &mail, leaving.home, shared.clock.now()).await?,
+        };
+        if gone > 0 {
+            tracing::info!(agent = %agent.address, gone, to = %leaving.home, "mail follows the agent");
+            super::carrier::MeshCarrier::of(shared).wake(&destination);
+        }
+        if (gone as usize) < mail.len() {
+            // Acknowledged meanwhile, or the queue is full: seen in the next round.
+            return Ok(true);
+        }
+    }
+    if leaving.departed {
+        if shared.store.outbox_len(&destination) > 0 {
+            // What came here while the agent departed went on by itself.
+            super::carrier::MeshCarrier::of(shared).wake(&destination);
+        }
+        return Ok(false);
+    }
+    if first_for(shared, leaving.home, &agent.address)? {
+        // Until it has arrived; a host that is off is waited for by the link's own signs.
+        return Ok(shared.is_linked(&leaving.home));
+    }
+    if !shared.hallway.agents().depart(agent, leaving.home, seen).await? {
+        return Ok(true);
+    }
+    tracing::info!(agent = %agent.address, to = %leaving.home, "the agent has moved");
+    Ok(false)
+}
+
+/// What its recipient's new host can verify by itself. The rest waits here, as it does on this machine alone: mail of
+/// this machine's agents without a signature, and notices of this node.
+fn may_follow(shared: &Shared, entry: &MailboxEntry) -> bool {
+    let mail = &entry.mail;
+    mail.form.is_some() && shared.directory().key_at(&mail.from, mail.accepted_at).is_some()
+}
+
+/// Whether mail for `address` waits in the queue to `node`.
+fn first_for(shared: &Shared, node: NodeId, address: &Address) -> Result<bool, StoreError> {
+    let mut after = None;
+    loop {
+        let page = shared.store.outbox(&Destination::Node(node), after, PAGE)?;
+        if page.iter().any(|entry| entry.mail.to == *address) {
+            return Ok(true);
+        }
+        let Some(last) = page.last() else { return Ok(false) };
+        after = Some(last.seq);
+    }
+}
+
+/// Whether a host where the agent of `address` lived is there, and has not yet handed on all that waited.
+fn is_awaited(shared: &Shared, address: &Address, since: Duration) -> bool {
+    let directory = shared.directory();
+    let here = matches!(directory.resolve(address), Resolution::Local(_));
+    let patient = shared.clock.monotonic().saturating_sub(since) < PATIENCE;
+    let nodes = shared.rosters.nodes();
+    let mut linked = nodes.iter().filter(|node| shared.is_linked(node));
+    here && patient && linked.any(|node| directory.still_lists(*node, address))
+}
+
+/// Turns what is queued for agents that moved to where they are.
+async fn redirect_all(
+    shared: &Arc<Shared>,
+    complete: &BTreeSet<Address>,
+    looked: &mut Looked,
+) -> Result<(), StoreError> {
+    let now = shared.clock.monotonic();
+    for queue in shared.store.outbox_destinations() {
+        let Destination::Node(node) = queue.destination else { continue };
+        let left = shared.directory().all_that_left(node);
+        let before = looked.insert(node, (left.clone(), now));
+        let again =
+            before.as_ref().is_none_or(|(before, at)| *before != left || now.saturating_sub(*at) >= REREAD);
+        if left.is_empty() || !(again || left.iter().any(|address| complete.contains(address))) {
+            looked.extend(before.map(|before| (node, before)));
+            continue;
+        }
+        let mut after = None;
+        loop {
+            let page = shared.store.outbox(&Destination::Node(node), after, PAGE)?;
+            let Some(last) = page.last().map(|entry| entry.seq) else { break };
+            after = Some(last);
+            redirect(shared, node, page, complete).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn redirect(
+    shared: &Arc<Shared>,
+    node: NodeId,
+    page: Vec<OutboxEntry>,
+    complete: &BTreeSet<Address>,
+) -> Result<(), StoreError> {
+    // In the order of the queue: each agent's mail goes to one place.
+    let mut moving: BTreeMap<Address, Vec<OutboxEntry>> = BTreeMap::new();
+    for entry in page {
+        if shared.directory().has_left(node, &entry.mail.to) {
+            moving.entry(entry.mail.to.clone()).or_default().push(entry);
+        }
+    }
+    let now = shared.clock.now();
+    for (address, mail) in moving {
+        match shared.directory().resolve(&address) {
+            Resolution::Remote { node: home, .. } => {
+                let destination = Destination::Node(home);
+                let target = Target::Outbox { destination: destination.clone() };
+                shared.store.redirect(node, &mail, target, now).await?;
+                super::carrier::MeshCarrier::of(shared).wake(&destination);
+            }
+            Resolution::Local(agent)
+                if complete.contains(&address) || !shared.hallway.agents().arrivals().holds(&address) =>
+            {
+                let target = Target::Mailbox { agent: agent.no, trust: Trust::Verified };
+                shared.store.redirect(node, &mail, target, now).await?;
+                shared.hallway.arrived(agent.no);
+            }
+            Resolution::Local(_) | Resolution::Unknown => continue,
+        }
+        tracing::info!(%address, from = %node, count = mail.len(), "queued mail follows the agent");
+    }
+    Ok(())
+}
+
+const PAGE: usize = 64;
+/// While something is on its way.
+const SOON: Duration = Duration::from_millis(20);
+/// Everything that matters pokes; this is for what a full queue put off.
+const LATER: Duration = Duration::from_secs(5);
+/// How long newer mail waits for a host that is there and does not hand on: one of an earlier version never will.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// For what a full queue put off.
+const REREAD: Duration = Duration::from_secs(60);

@@ -87,6 +87,10 @@ impl RegisterRequest {
     /// [`BadBody`] naming the member.
     pub fn parse(body: &[u8]) -> Result<Self, BadBody> {
         let mut fields = Fields::parse(body)?;
+        let home = fields.optional_object("home", "an object {at, signature}: milliseconds and base64")?;
+        if home.as_ref().is_some_and(|home: &HomeProof| i64::try_from(home.at).is_err()) {
+            return Err(BadBody::Invalid { field: "home", why: "at is no time in milliseconds".to_owned() });
+        }
         Ok(Self {
             name: fields.text("name")?,
             tenant: fields.optional_text("tenant")?,
@@ -101,7 +105,7 @@ impl RegisterRequest {
             agent_id: fields.optional_text("agent_id")?,
             proof: fields.optional_text("proof")?,
             proof_at: fields.optional_text("proof_at")?,
-            home: fields.optional_object("home", "an object {at, signature}: milliseconds and base64")?,
+            home,
         })
     }
 

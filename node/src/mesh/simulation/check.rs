@@ -72,7 +72,9 @@ fn accepted_is_durable(world: &World, origin: usize, id: u64, concerns: &impl Fn
     // What grows too old in a mailbox goes unread; in an outbox it stays while the clock cannot be believed.
     let kept = || waiting(world, origin).iter().any(|waiting| waiting.id == id);
     let ended = arrived || failed || letter.is_short_lived() && (ours.reported.contains(&id) || kept());
-    assert!(ended || !concerns(&letter.lane), "{id} was acknowledged and lost: {letter:?}");
+    let lane = concerns(&letter.lane);
+    assert!(ended || !lane || !kept(), "{id} was acknowledged and still waits: {letter:?}");
+    assert!(ended || !lane, "{id} was acknowledged and lost: {letter:?}");
     if letter.poison {
         assert!(!arrived && (failed || !concerns(&letter.lane)), "{id} was refused and is in a mailbox");
     }

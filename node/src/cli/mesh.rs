@@ -3,8 +3,7 @@
 use super::args::{InviteArgs, JoinArgs, PeersAction, PeersArgs};
 use super::context::Context;
 use super::output::Trouble;
-use super::table::{shown, table};
-use amesh_proto::api::control::{InviteRequest, JoinRequest, Joined, LabelConflict, Peer};
+use amesh_proto::api::control::{InviteRequest, JoinRequest, Joined};
 use std::io::{IsTerminal as _, Read};
 
 /// No ticket is longer.
@@ -70,39 +69,7 @@ pub(super) async fn peers(ctx: &Context, args: &PeersArgs) -> anyhow::Result<()>
         });
     }
     let list = control.peers().await.map_err(Trouble::from)?;
-    ctx.out.show(&list, || {
-        let http_hosts = super::hosts::table_of(&list.http_hosts);
-        if list.peers.is_empty() {
-            return format!("no other node has been seen{http_hosts}");
-        }
-        let rows: Vec<_> = list.peers.iter().map(row).collect();
-        let reasons = list.peers.iter().filter_map(|peer| {
-            let name = if peer.host.is_empty() { &peer.node_id } else { &peer.host };
-            Some(format!("\n{}: {}", shown(name), shown(peer.reason.as_deref()?)))
-        });
-        let conflicts = list.peers.iter().filter_map(|peer| Some(conflict(peer.label_conflict.as_ref()?)));
-        table(["HOST", "STATE", "ROLE", "NODE", "ADDRESS", "RTT", "LAST SEEN"], &rows)
-            + &reasons.chain(conflicts).collect::<String>()
-            + &http_hosts
-    })
-}
-
-fn conflict(conflict: &LabelConflict) -> String {
-    let LabelConflict { host, holder, loser, mend } = conflict;
-    format!("\n{loser}: its host label {} is that of {holder}, an older member; {mend}", shown(host))
-}
-
-fn row(peer: &Peer) -> [String; 7] {
-    let blank = || "-".to_owned();
-    [
-        if peer.host.is_empty() { blank() } else { peer.host.clone() },
-        peer.state.as_str().to_owned(),
-        peer.role.map_or_else(blank, |role| role.as_str().to_owned()),
-        peer.node_id.clone(),
-        peer.address.clone().unwrap_or_else(blank),
-        peer.rtt_ms.map_or_else(blank, |ms| format!("{ms:.1} ms")),
-        peer.last_seen.clone().unwrap_or_else(blank),
-    ]
+    ctx.out.show(&list, || super::peers::told(&list))
 }
 
 /// The mesh was not joined because names would change hands.

@@ -22,6 +22,7 @@ mod look;
 mod mesh;
 pub mod output;
 mod owners;
+mod peers;
 mod rename;
 mod rotate;
 mod send;

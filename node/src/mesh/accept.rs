@@ -2,6 +2,7 @@
 //! stranger costs a handshake at most, and learns nothing but that it was refused. Run by `mod` as one task.
 
 use super::endpoint::{self, CloseCode, Purpose};
+use super::faults::Fault;
 use super::greet;
 use super::join;
 use super::peers::Stranger;
@@ -87,10 +88,14 @@ async fn welcome(
             Err(error) => {
                 if shared.is_member(&node) {
                     // It dialled twice, or the path broke.
+                    if let Some(fault) = Fault::of_greeting(&error) {
+                        shared.fault(&node, fault);
+                    }
                     tracing::debug!(%address, %node, %error, "a member did not link");
                 } else {
                     tracing::info!(%address, %node, %error, "not let in");
-                    shared.peers.stranger(node, Stranger { address, last_seen: shared.clock.now() });
+                    let (last_seen, reason) = (shared.clock.now(), format!("it knocked: {error}"));
+                    shared.peers.stranger(node, Stranger { address, last_seen, reason });
                 }
                 connection.close(error.close_code().into(), b"");
             }

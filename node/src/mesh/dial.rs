@@ -19,8 +19,8 @@ pub(crate) enum DialFailure {
     NoAddress,
     #[error("no answer from {0}")]
     NoAnswer(Addresses),
-    #[error("{address}: {error}")]
-    Dial { address: SocketAddr, error: DialError },
+    #[error("{}", told(.0))]
+    Dial(Vec<(SocketAddr, DialError)>),
     #[error("{address}: {error}")]
     Greeting { address: SocketAddr, error: GreetError },
 }
@@ -48,9 +48,10 @@ impl DialFailure {
     pub(crate) fn is_twin(&self) -> bool {
         match self {
             Self::Greeting { error, .. } => error.is_twin(),
-            Self::Dial { error: DialError::Connection(error), .. } => {
-                CloseCode::of(error) == Some(CloseCode::TwoMachines)
-            }
+            Self::Dial(tried) => tried.iter().any(|(_, error)| {
+                matches!(error, DialError::Connection(error)
+                    if CloseCode::of(error) == Some(CloseCode::TwoMachines))
+            }),
             _ => false,
         }
     }
@@ -100,19 +101,53 @@ async fn race(
             (*address, shared.endpoint.dial(*address, Some(node), Purpose::Link).await)
         })
         .collect();
-    let mut failure = DialFailure::NoAddress;
+    let mut tried = Vec::new();
     while let Some((address, outcome)) = racers.next().await {
         match outcome {
             Ok(connection) => return Ok((address, connection)),
             Err(error) => {
                 shared.silent(address);
-                failure = DialFailure::Dial { address, error };
+                tried.push((address, error));
             }
         }
     }
-    Err(failure)
+    Err(DialFailure::Dial(tried))
 }
 
+/// What came of each address, for people.
+fn told(tried: &[(SocketAddr, DialError)]) -> String {
+    let one = |(address, error): &(SocketAddr, DialError)| {
+        let place = Addresses(vec![*address]);
+        match error {
+            DialError::Connection(quinn::ConnectionError::TimedOut) => format!("{place}: no answer"),
+            DialError::Connection(error) if tls_alert(error) == Some(NO_COMMON_PROTOCOL) => {
+                format!("{place}: it speaks another link protocol; upgrade the older amesh")
+            }
+            DialError::Connection(error) if tls_alert(error).is_some() => {
+                format!("{place}: another machine answers there")
+            }
+            error => match CloseCode::of_dial(error) {
+                Some(CloseCode::Busy) => format!("{place}: it is busy; it is tried again"),
+                Some(CloseCode::ShuttingDown) => format!("{place}: it is stopping"),
+                _ => format!("{place}: {error}"),
+            },
+        }
+    };
+    tried.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// With which TLS alert a handshake ended (RFC 9001 §4.8).
+fn tls_alert(error: &quinn::ConnectionError) -> Option<u64> {
+    let code = match error {
+        quinn::ConnectionError::TransportError(error) => error.code,
+        quinn::ConnectionError::ConnectionClosed(close) => close.error_code,
+        _ => return None,
+    };
+    u64::from(code).checked_sub(0x100).filter(|alert| *alert < 0x100)
+}
+
+/// `no_application_protocol` (RFC 8446 §6.2); the others that come are about the certificate, which names the node.
+const NO_COMMON_PROTOCOL: u64 = 120;
 /// For TLS at every address. Longer than any way through a LAN takes; meanwhile other attempts begin.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// What every direct address gets before the swarm is tried as well.

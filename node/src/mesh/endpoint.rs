@@ -236,6 +236,14 @@ impl CloseCode {
         .into_iter()
         .find(|code| VarInt::from(*code) == close.error_code)
     }
+
+    /// The same, of a connection that did not come about.
+    pub(crate) fn of_dial(error: &DialError) -> Option<Self> {
+        match error {
+            DialError::Connection(error) => Self::of(error),
+            _ => None,
+        }
+    }
 }
 
 /// Which node is at the other end, as TLS proved it.

@@ -23,6 +23,8 @@ pub(crate) struct Link {
     pub(crate) writer: FrameWriter,
     /// What the other end told of itself.
     pub(crate) greeting: Greeting,
+    /// The protocol version that is spoken.
+    pub(crate) version: u16,
     /// To be sent before anything else.
     pub(crate) first: Vec<Frame>,
     /// Whether this end dialled.
@@ -103,14 +105,14 @@ pub(crate) async fn dial(
             Frame::Refuse(Refuse { code }) => return Err(GreetError::Refused(code)),
             _ => return Err(GreetError::Unexpected),
         };
-        let about = shared.about();
+        let (about, version) = (shared.about(), ack.version);
         let admitted = shared.membership().on_hello_ack(ack, &node, &binding, about);
         let mut admitted = admitted.map_err(GreetError::NotAdmitted)?;
         // The greeting completes the proof; what follows it waits until the link is picked.
         let rest = admitted.send.split_off(admitted.send.len().min(1));
         writer.send(&admitted.send).await?;
         admitted.send = rest;
-        finish(shared, connection, reader, writer, node, admitted, true).await
+        finish(shared, connection, (reader, writer), node, admitted, (version, true)).await
     })
     .await
 }
@@ -137,6 +139,7 @@ pub(crate) async fn listen(
                 return Err(refuse(writer, reason).await);
             }
         };
+        let version = ack.version;
         writer.send(&[Frame::HelloAck(Box::new(ack))]).await?;
         let greeting = match reader.next().await? {
             Frame::Greeting(greeting) => *greeting,
@@ -145,7 +148,9 @@ pub(crate) async fn listen(
         };
         let admitted = shared.membership().on_greeting(greeting, &node, proven);
         match admitted {
-            Ok(admitted) => finish(shared, connection, reader, writer, node, admitted, false).await,
+            Ok(admitted) => {
+                finish(shared, connection, (reader, writer), node, admitted, (version, false)).await
+            }
             Err(reason) => Err(refuse(writer, reason).await),
         }
     })
@@ -155,18 +160,18 @@ pub(crate) async fn listen(
 async fn finish(
     shared: &Arc<Shared>,
     connection: &quinn::Connection,
-    mut reader: FrameReader,
-    writer: FrameWriter,
+    (mut reader, writer): (FrameReader, FrameWriter),
     node: NodeId,
     admitted: Admitted,
-    dialed: bool,
+    (version, dialed): (u16, bool),
 ) -> Result<Link, GreetError> {
     let Admitted { greeting, changed, send } = admitted;
     shared.apply(changed).await.map_err(|_| GreetError::NotSaved)?;
     if !picks_link(&shared.identity.node_id(), &node) {
         reader.wait().await?;
     }
-    Ok(Link { node, connection: connection.clone(), reader, writer, greeting, first: send, dialed })
+    let connection = connection.clone();
+    Ok(Link { node, connection, reader, writer, greeting, version, first: send, dialed })
 }
 
 /// Says no, and waits until that has been heard.

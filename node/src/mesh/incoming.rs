@@ -1,6 +1,7 @@
 //! Mail from one link into the hallway: groups are prepared in parallel, committed in the order in which they came,
 //! and answered once they are on disk (DESIGN §1.1, §1.7). Owned by `session`.
 
+use super::faults::Fault;
 use super::link::{Arrival, LinkReceiver, Outcome, ReceiveAction};
 use super::pull::Puller;
 use super::shared::Shared;
@@ -66,6 +67,7 @@ impl Incoming {
                 Ok(mail) => mail,
                 Err(error) => {
                     tracing::info!(peer = %self.peer, %error, "refused");
+                    self.shared.fault(&self.peer, Fault::Mail("invalid_field"));
                     self.verdicts.push((seq, Verdict::Refused("invalid_field".to_owned())));
                     return;
                 }
@@ -188,7 +190,7 @@ impl Incoming {
 
     /// Hands the group to the store in order, and waits for it elsewhere.
     fn commit(&mut self, group: Vec<Judged>) {
-        let hallway = &self.shared.hallway;
+        let (hallway, shared, peer) = (&self.shared.hallway, self.shared.clone(), self.peer);
         let commits: Vec<_> = group
             .into_iter()
             .map(|(seq, judged)| (seq, judged.map(|prepared| hallway.commit(prepared))))
@@ -200,7 +202,12 @@ impl Incoming {
                     Ok(commit) => commit.await,
                     Err(refusal) => Err(refusal),
                 };
-                outcomes.push((seq, outcome(written.map(|written| written.repeat))));
+                let refused = written.as_ref().err().map(Refusal::code);
+                let outcome = outcome(written.map(|written| written.repeat));
+                if let (Outcome::Refused { .. }, Some(fault)) = (&outcome, refused.and_then(Fault::of_mail)) {
+                    shared.fault(&peer, fault);
+                }
+                outcomes.push((seq, outcome));
             }
             outcomes
         }));

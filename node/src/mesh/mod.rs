@@ -15,6 +15,7 @@ mod control;
 mod dial;
 mod endpoint;
 mod error;
+mod faults;
 mod files;
 mod frames;
 mod greet;

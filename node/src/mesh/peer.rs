@@ -8,6 +8,8 @@
 use super::boots::Judgement;
 use super::dial::{self, DialFailure};
 use super::endpoint::CloseCode;
+use super::faults::{self, Fault};
+use super::frames::StreamError;
 use super::greet::Link;
 use super::keeper::{self, Keeper, Sign, picks_link};
 use super::peers::{LinkState, News, PeerHandle, Stop};
@@ -125,6 +127,7 @@ impl Peer {
         self.shared.peers.update(&self.node, |entry| {
             entry.state = LinkState::Connected { address, rtt };
             (entry.clock_ahead_ms, entry.next_dial) = (Some(ahead), None);
+            entry.protocol = Some(link.version);
         });
         tracing::info!(peer = %self.node, %address, dialed = link.dialed, "linked");
         self.session = Some(Session::new(self.shared.clone(), link));
@@ -138,6 +141,11 @@ impl Peer {
             session.abandon(ended.close_code());
         }
         self.last_error = Some(ended.to_string());
+        if let Ended::Protocol(how) = ended {
+            self.shared.fault(&self.node, Fault::Protocol(how));
+        } else if matches!(ended, Ended::Stream(StreamError::Frame(_))) {
+            self.shared.fault(&self.node, Fault::Protocol(faults::UNREADABLE));
+        }
         if ended.is_silence()
             && let Some(lookout) = &self.shared.lookout
         {
@@ -197,6 +205,7 @@ impl Peer {
             self.shared.seen(&self.node, session.rtt());
         } else if self.keeper.doubts() && !doubted {
             tracing::debug!(peer = %self.node, "the link is silent while mail is on its way");
+            self.shared.fault(&self.node, Fault::Stalled);
         }
     }
 

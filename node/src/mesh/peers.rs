@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
+use super::faults::{Fault, Faults};
 use super::greet::Link;
 
 /// Everybody this node deals with.
@@ -43,6 +44,12 @@ pub(crate) struct Entry {
     pub clock_ahead_ms: Option<i64>,
     /// When it is dialled again, while there is no link.
     pub next_dial: Option<UnixMillis>,
+    /// The link protocol last spoken with it.
+    pub protocol: Option<u16>,
+    /// What it said that it runs.
+    pub software: Option<String>,
+    /// What it did that it should not have done.
+    pub faults: Faults,
 }
 
 /// Whether there is a link, and if not, why.
@@ -64,6 +71,8 @@ pub(crate) enum LinkState {
 pub(crate) struct Stranger {
     pub address: SocketAddr,
     pub last_seen: UnixMillis,
+    /// Why it is not let in.
+    pub reason: String,
 }
 
 /// How to reach the task of one peer.
@@ -183,6 +192,13 @@ impl PeerTable {
         change(self.lock().peers.entry(*node).or_default())
     }
 
+    /// Remembers that `node`, a member, did what it should not.
+    pub(crate) fn fault(&self, node: &NodeId, fault: Fault, now: UnixMillis) {
+        if let Some(entry) = self.lock().peers.get_mut(node) {
+            entry.faults.note(fault, now);
+        }
+    }
+
     /// Remembers an address of `node`, as the best one.
     pub(crate) fn learn_address(&self, node: &NodeId, address: SocketAddr) {
         self.update(node, |entry| {
@@ -281,7 +297,8 @@ mod tests {
         let table = PeerTable::default();
         for number in 0..=u8::try_from(STRANGERS).unwrap() {
             let address = SocketAddr::from(([10, 0, 0, 1], 1));
-            table.stranger(node(number), Stranger { address, last_seen: UnixMillis(u64::from(number)) });
+            let (last_seen, reason) = (UnixMillis(u64::from(number)), String::new());
+            table.stranger(node(number), Stranger { address, last_seen, reason });
         }
         let strangers = table.strangers();
         assert_eq!(strangers.len(), STRANGERS);

@@ -1,13 +1,15 @@
 //! How the mesh stands, for its owner: members, neighbours, links and why there is none. Called by the control socket.
 
 use super::Mesh;
+use super::faults::{Fault, Times};
 use super::peers::{Entry, LinkState};
 use super::relay;
 use amesh_discovery::manager::Manager;
-use amesh_proto::api::control::{LabelConflict, MeshStatus, Peer, PeerRole, PeerState};
+use amesh_proto::api::control::{LabelConflict, MeshStatus, Peer, PeerFault, PeerRole, PeerState};
 use amesh_proto::member::{Member, MeshId};
 use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
+use amesh_proto::wire::VERSIONS;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -117,6 +119,9 @@ impl Mesh {
             member: true,
             address: Some(self.listen_addr().to_string()),
             roster_version: Some(self.shared.store.own_roster_version()),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            protocol: Some(VERSIONS.1),
+            reason: self.has_twin().then(|| TWIN.to_owned()),
             ..Peer::default()
         }
     }
@@ -128,7 +133,12 @@ impl Mesh {
             member: true,
             address: entry.addresses.first().map(SocketAddr::to_string),
             last_seen: entry.last_seen.map(|at| at.to_rfc3339()),
+            next_dial: entry.next_dial.map(|at| at.to_rfc3339()),
             roster_version: self.shared.rosters.version_of(&member.node),
+            version: entry.software.clone(),
+            protocol: entry.protocol,
+            clock_ahead_ms: entry.clock_ahead_ms,
+            faults: entry.faults.iter().map(fault).collect(),
             ..Peer::default()
         };
         match &entry.state {
@@ -150,8 +160,10 @@ impl Mesh {
             LinkState::Unknown => {}
         }
         if entry.twin {
-            peer.reason =
-                Some("two machines run with this node's key; one of them needs a new one".to_owned());
+            peer.reason = Some(TWIN.to_owned());
+        }
+        if !self.shared.is_member(&member.node) {
+            peer.reason = Some("it is blocked on this machine (amesh peers remove)".to_owned());
         }
         peer
     }
@@ -160,36 +172,53 @@ impl Mesh {
     fn neighbours(&self, members: &[Member], mesh: MeshId) -> Vec<Peer> {
         let shared = &self.shared;
         let is_member = |node: &NodeId| members.iter().any(|member| member.node == *node);
+        let is_removed = |node: &NodeId| shared.membership().list().is_removed(node);
         let seen = shared.lookout.as_ref().map(|lookout| lookout.neighbours()).unwrap_or_default();
+        let mut strangers = shared.peers.strangers();
         let mut neighbours: Vec<Peer> = Vec::new();
         for neighbour in seen.into_iter().filter(|neighbour| !is_member(&neighbour.node)) {
-            let removed = neighbour.mesh_hint == Some(mesh.short_hash())
-                && shared.membership().list().is_removed(&neighbour.node);
+            let ours = neighbour.mesh_hint == Some(mesh.short_hash());
+            let removed = ours && is_removed(&neighbour.node);
+            let knocked = strangers.remove(&neighbour.node);
+            let why = match (removed, ours, neighbour.mesh_hint) {
+                (true, ..) => REMOVED.to_owned(),
+                (_, true, _) => {
+                    "it says that it is in this mesh, whose member list does not name it".to_owned()
+                }
+                (_, _, Some(_)) => "it is in another mesh; to have it in this one: amesh invite".to_owned(),
+                (_, _, None) => "it is in no mesh; to have it in this one: amesh invite".to_owned(),
+            };
             neighbours.push(Peer {
                 node_id: neighbour.node.to_string(),
                 host: neighbour.label.unwrap_or_default(),
                 state: if removed { PeerState::Removed } else { PeerState::Neighbour },
                 address: neighbour.addresses.first().map(SocketAddr::to_string),
+                last_seen: knocked.as_ref().map(|knocked| knocked.last_seen.to_rfc3339()),
+                reason: Some(
+                    knocked.map_or_else(|| why.clone(), |knocked| format!("{why}; {}", knocked.reason)),
+                ),
                 ..Peer::default()
             });
         }
-        for (node, stranger) in shared.peers.strangers() {
-            let text = node.to_string();
-            if !is_member(&node)
-                && node != self.node_id()
-                && neighbours.iter().all(|known| known.node_id != text)
-            {
+        for (node, stranger) in strangers {
+            if !is_member(&node) && node != self.node_id() {
+                let removed = is_removed(&node);
                 neighbours.push(Peer {
-                    node_id: text,
-                    state: PeerState::Neighbour,
+                    node_id: node.to_string(),
+                    state: if removed { PeerState::Removed } else { PeerState::Neighbour },
                     address: Some(stranger.address.to_string()),
                     last_seen: Some(stranger.last_seen.to_rfc3339()),
+                    reason: Some(stranger.reason),
                     ..Peer::default()
                 });
             }
         }
         neighbours
     }
+}
+
+fn fault((fault, times): (&Fault, &Times)) -> PeerFault {
+    PeerFault { what: fault.to_string(), count: times.count, last: times.last.to_rfc3339() }
 }
 
 fn role(member: &Member, founder: Option<NodeId>) -> PeerRole {
@@ -200,5 +229,7 @@ fn role(member: &Member, founder: Option<NodeId>) -> PeerRole {
     }
 }
 
+const TWIN: &str = "two machines run with this node's key; one of them needs a new one";
+const REMOVED: &str = "it was removed from this mesh; to have it back: amesh invite";
 /// The other machine tries again more often than this as long as it runs.
 const TWIN_MEMORY: Duration = Duration::from_secs(120);

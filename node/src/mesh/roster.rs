@@ -51,7 +51,7 @@ pub(crate) enum PartOutcome {
 }
 
 /// Why a roster is not believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub(crate) enum RosterFault {
     #[error("the peer does not hold it")]
     NotHeld,

@@ -88,8 +88,10 @@ async fn knock(shared: &Arc<Shared>, address: SocketAddr) -> Option<NodeId> {
     let known = shared.is_member(&node);
     if node == shared.identity.node_id() || shared.is_linked(&node) || !(known || shared.is_open()) {
         connection.close(CloseCode::Done.into(), b"");
-        if !known {
-            shared.peers.stranger(node, Stranger { address, last_seen: shared.clock.now() });
+        if !known && node != shared.identity.node_id() {
+            let reason =
+                "it answers at an address named with --peer and is not a member of this mesh".to_owned();
+            shared.peers.stranger(node, Stranger { address, last_seen: shared.clock.now(), reason });
         }
         return Some(node);
     }

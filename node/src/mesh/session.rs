@@ -4,6 +4,7 @@
 mod gossip;
 
 use super::endpoint::{CloseCode, WINDOW};
+use super::faults::Fault;
 use super::frames::{FrameReader, FrameWriter, StreamError};
 use super::greet::{Link, explain};
 use super::incoming::Incoming;
@@ -15,7 +16,7 @@ use super::receipts::ReceiptRelay;
 use super::roster::RosterSync;
 use super::shared::Shared;
 use amesh_proto::node_id::NodeId;
-use amesh_proto::wire::{Frame, Goodbye, Refuse, RefuseCode, RosterVersion};
+use amesh_proto::wire::{Frame, Goodbye, Refuse, RefuseCode, RosterVersion, Software};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -120,6 +121,7 @@ impl Session {
         session.want(RosterVersion { node, version: greeting.roster_version });
         session.out.extend(session.neighbours());
         session.out.extend(session.own_swarm());
+        session.out.push_back(Frame::Software(Software(env!("CARGO_PKG_VERSION").to_owned())));
         session
     }
 
@@ -252,7 +254,10 @@ impl Session {
                 let changed = self.shared.membership().on_members(&statements);
                 match changed {
                     Ok(changed) => self.shared.apply_soon(changed),
-                    Err(error) => tracing::warn!(peer = %self.node, %error, "its member list was not taken"),
+                    Err(error) => {
+                        tracing::warn!(peer = %self.node, %error, "its member list was not taken");
+                        self.shared.fault(&self.node, Fault::Members);
+                    }
                 }
             }
             Frame::Secret(secret) => {
@@ -264,6 +269,7 @@ impl Session {
             Frame::RosterPart(part) => self.on_part(*part, now),
             Frame::Neighbours(neighbours) => self.meet(neighbours),
             Frame::Swarm(addresses) => self.meet_swarm(addresses),
+            Frame::Software(software) => self.runs(software),
             Frame::Ping(number) => self.out.push_back(Frame::Pong(number)),
             Frame::Pong(_) => {}
             Frame::Refuse(Refuse { code: RefuseCode::TwoMachines }) => self.shared.twin_noticed(),

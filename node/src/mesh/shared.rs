@@ -3,6 +3,7 @@
 
 use super::config::Config;
 use super::endpoint::MeshEndpoint;
+use super::faults::Fault;
 use super::greet::Link;
 use super::identity::Identity;
 use super::membership::{About, Membership};
@@ -189,6 +190,11 @@ impl Shared {
                 *rtt = round_trip;
             }
         });
+    }
+
+    /// `node` did what it should not.
+    pub(crate) fn fault(&self, node: &NodeId, fault: Fault) {
+        self.peers.fault(node, fault, self.clock.now());
     }
 
     /// Nobody, or somebody else, answered at `address`.

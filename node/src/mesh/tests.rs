@@ -9,5 +9,6 @@ mod moving;
 mod receipts;
 mod relayed;
 mod rotation;
+mod shown;
 mod strangers;
 mod village;

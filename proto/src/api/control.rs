@@ -252,9 +252,35 @@ pub struct Peer {
     /// Why it is not connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// RFC 3339: when it is dialled again, while it is not connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_dial: Option<String>,
     /// The newest roster we hold of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roster_version: Option<u64>,
+    /// The amesh that it said it runs, when it was last linked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The link protocol spoken with it, when it was last linked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<u16>,
+    /// By how many milliseconds its clock was ahead of this node's when the link came up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ahead_ms: Option<i64>,
+    /// What it did that it should not have done, since this node started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<PeerFault>,
+}
+
+/// Something that a peer did and this node refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerFault {
+    /// In words.
+    pub what: String,
+    /// How often.
+    pub count: u64,
+    /// RFC 3339.
+    pub last: String,
 }
 
 /// What a member may do.

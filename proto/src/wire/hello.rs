@@ -86,6 +86,15 @@ pub enum RefuseCode {
     Busy,
 }
 
+/// The version of the software at the other end, for its owner to read; nothing depends on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Software(pub String);
+
+impl Software {
+    /// Bytes of it that are kept and shown.
+    pub const LIMIT: usize = 64;
+}
+
 /// The sender closes the link in good order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Goodbye {

@@ -13,7 +13,7 @@ pub mod receipt;
 pub mod roster;
 
 pub use decode::{FrameDecoder, FrameError};
-pub use hello::{Goodbye, Greeting, Hello, HelloAck, Proof, Refuse, RefuseCode};
+pub use hello::{Goodbye, Greeting, Hello, HelloAck, Proof, Refuse, RefuseCode, Software};
 pub use join::{JoinClashes, JoinConfirm, JoinGrant, JoinRefuseCode, JoinRefused, JoinRequest};
 pub use mail::{LaterReason, MailFrame, Verdict, Verdicts};
 pub use members::{Neighbour, Neighbours, SecretFrame, SwarmAddresses};
@@ -65,6 +65,8 @@ pub enum Frame {
     Neighbours(Neighbours),
     /// Where the sender's swarm listens.
     Swarm(SwarmAddresses),
+    /// What the sender runs.
+    Software(Software),
     /// Word of messages that came from the other side.
     Receipts(Receipts),
     /// The receipts up to this one are durable.
@@ -101,6 +103,7 @@ impl Frame {
             Self::Goodbye(body) => put(kind::GOODBYE, body, out),
             Self::Neighbours(body) => put(kind::NEIGHBOURS, body, out),
             Self::Swarm(body) => put(kind::SWARM, body, out),
+            Self::Software(body) => put(kind::SOFTWARE, body, out),
             Self::Receipts(body) => put(kind::RECEIPTS, body, out),
             Self::ReceiptsTaken(body) => put(kind::RECEIPTS_TAKEN, body, out),
             Self::JoinRequest(body) => put(kind::JOIN_REQUEST, body, out),
@@ -137,6 +140,7 @@ impl Frame {
             kind::GOODBYE => Self::Goodbye(take(kind, body)?),
             kind::NEIGHBOURS => Self::Neighbours(take(kind, body)?),
             kind::SWARM => Self::Swarm(take(kind, body)?),
+            kind::SOFTWARE => Self::Software(take(kind, body)?),
             kind::RECEIPTS => Self::Receipts(take(kind, body)?),
             kind::RECEIPTS_TAKEN => Self::ReceiptsTaken(take(kind, body)?),
             kind::JOIN_REQUEST => Self::JoinRequest(take(kind, body)?),
@@ -156,7 +160,7 @@ pub const fn body_limit(kind: u8) -> usize {
         kind::REFUSE | kind::SECRET | kind::ROSTER_PULL | kind::PING | kind::PONG | kind::RECEIPTS_TAKEN => {
             256
         }
-        kind::GOODBYE | kind::JOIN_CONFIRM | kind::JOIN_REFUSED => 256,
+        kind::GOODBYE | kind::JOIN_CONFIRM | kind::JOIN_REFUSED | kind::SOFTWARE => 256,
         kind::HELLO | kind::HELLO_ACK | kind::GREETING | kind::SWARM => 16 << 10,
         kind::NEIGHBOURS | kind::ROSTER_ADVERT | kind::VERDICTS | kind::RECEIPTS => 256 << 10,
         kind::JOIN_REQUEST | kind::JOIN_CLASHES => 1 << 20,
@@ -220,6 +224,7 @@ mod kind {
     pub(super) const RECEIPTS: u8 = 16;
     pub(super) const RECEIPTS_TAKEN: u8 = 17;
     pub(super) const SWARM: u8 = 18;
+    pub(super) const SOFTWARE: u8 = 19;
     pub(super) const JOIN_REQUEST: u8 = 32;
     pub(super) const JOIN_CLASHES: u8 = 33;
     pub(super) const JOIN_CONFIRM: u8 = 34;

@@ -85,6 +85,7 @@ fn every_kind() -> Vec<Frame> {
             addresses: vec!["10.0.0.1:23001".parse().unwrap()],
         }])),
         Frame::Swarm(SwarmAddresses(vec!["10.0.0.1:23002".parse().unwrap()])),
+        Frame::Software(Software("0.1.0".to_owned())),
         Frame::JoinRequest(Box::new(JoinRequest {
             versions: VERSIONS,
             mesh: list.mesh(),

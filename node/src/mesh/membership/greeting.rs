@@ -37,7 +37,7 @@ pub(crate) struct Admitted {
 }
 
 /// Why a link is not opened. What the other end is told of it is [`RefuseReason::code`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub(crate) enum RefuseReason {
     #[error("no common protocol version")]
     Version,

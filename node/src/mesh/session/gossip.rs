@@ -1,11 +1,12 @@
 //! What a session passes on besides mail: rosters, where other members were last reached, and where swarms listen.
 
 use super::Session;
+use crate::mesh::faults::Fault;
 use crate::mesh::relay;
 use crate::mesh::roster::{self, PartOutcome};
 use amesh_proto::node_id::NodeId;
 use amesh_proto::wire::{
-    Frame, Greeting, Neighbour, Neighbours, RosterPart, RosterPull, RosterVersion, SwarmAddresses,
+    Frame, Greeting, Neighbour, Neighbours, RosterPart, RosterPull, RosterVersion, Software, SwarmAddresses,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -49,7 +50,8 @@ impl Session {
             PartOutcome::Nothing => {}
             PartOutcome::Pull(pull) => self.out.push_back(Frame::RosterPull(pull)),
             PartOutcome::Failed(fault) => {
-                tracing::warn!(peer = %self.node, of = %node, %fault, "roster not taken")
+                tracing::warn!(peer = %self.node, of = %node, %fault, "roster not taken");
+                shared.fault(&self.node, Fault::Roster(fault));
             }
             PartOutcome::Install(verified) => {
                 self.installing.push(Box::pin(async move {
@@ -85,6 +87,12 @@ impl Session {
         addresses.retain(|address| self.shared.may_pass_on(address));
         addresses.truncate(SwarmAddresses::LIMIT);
         (!addresses.is_empty()).then_some(Frame::Swarm(SwarmAddresses(addresses)))
+    }
+
+    /// What the other end says that it runs.
+    pub(super) fn runs(&self, Software(mut version): Software) {
+        version.truncate(version.floor_char_boundary(Software::LIMIT));
+        self.shared.peers.update(&self.node, |entry| entry.software = Some(version));
     }
 
     /// The other end's swarm: first of all at the address at which the other end answers.

@@ -163,6 +163,9 @@ pub struct InviteArgs {
     /// Let that machine invite and remove others too.
     #[arg(long)]
     pub introducer: bool,
+    /// Draw the ticket as a QR code as well, for a machine whose camera reads more easily than its user types.
+    #[arg(long)]
+    pub qr: bool,
 }
 
 /// `amesh join`.

@@ -12,8 +12,10 @@ const LONGEST_TICKET: u64 = 16 * 1024;
 pub(super) async fn invite(ctx: &Context, args: &InviteArgs) -> anyhow::Result<()> {
     let request = InviteRequest { ttl_secs: Some(args.ttl.as_secs()), introducer: args.introducer };
     let invitation = ctx.control()?.invite(&request).await.map_err(Trouble::from)?;
-    ctx.out.show(&invitation, || invitation.ticket.clone())?;
-    if std::io::stdout().is_terminal() {
+    let on_screen = std::io::stdout().is_terminal();
+    let code = if args.qr { super::qr::drawn(&invitation.ticket, on_screen)? } else { String::new() };
+    ctx.out.show(&invitation, || code + &invitation.ticket)?;
+    if on_screen {
         ctx.out.note(&format!(
             "On the other machine: amesh join <ticket>   (one machine, until {})",
             invitation.expires_at

@@ -23,6 +23,7 @@ mod mesh;
 pub mod output;
 mod owners;
 mod peers;
+mod qr;
 mod rename;
 mod rotate;
 mod send;

@@ -95,12 +95,11 @@ impl Outgoing {
         let sender = &mut self.classes[class as usize];
         let picked = sender.pick(scan, &offers, complete);
         // What is too old is taken out, and bounced, by the hallway's own sweep.
-        sender.settled(picked.expired);
-        if picked.send.is_empty() {
+        if picked.is_empty() {
             return complete;
         }
         self.turns.taken();
-        let chosen: HashSet<u64> = picked.send.into_iter().collect();
+        let chosen: HashSet<u64> = picked.into_iter().collect();
         let (generation, roster) = (self.shared.store.generation(), self.shared.store.own_roster_version());
         for entry in page.into_iter().filter(|entry| chosen.contains(&entry.seq.0)) {
             let lane = LaneStamp { generation, number: entry.number, floor: entry.floor };

@@ -10,6 +10,4 @@ pub(crate) mod send;
 mod tests;
 
 pub(crate) use receive::{Arrival, LinkReceiver, Outcome, ReceiveAction};
-#[cfg(test)]
-pub(crate) use send::Picked;
 pub(crate) use send::{LinkSender, Offer, Scan, Settled, Window};

@@ -35,6 +35,7 @@ pub(crate) struct Scan {
     pub(crate) limit: usize,
     /// How often the outbox had been said to grow when this was asked.
     news: u64,
+    at: Duration,
 }
 
 /// One entry of the outbox, as far as this machine needs to know it. `L` names a lane.
@@ -43,16 +44,8 @@ pub(crate) struct Offer<L> {
     pub(crate) seq: u64,
     pub(crate) lane: L,
     pub(crate) size: usize,
+    /// It is too old now, by a clock that may yet be set back.
     pub(crate) expired: bool,
-}
-
-/// What to do with offered entries.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Picked {
-    /// Send these, in this order.
-    pub(crate) send: Vec<u64>,
-    /// These are too old: settle them as expired.
-    pub(crate) expired: Vec<u64>,
 }
 
 /// The end of one message's way over this link.
@@ -71,6 +64,8 @@ pub(crate) struct LinkSender<L> {
     /// Answered, but their settlement is not durable yet, so that the outbox still shows them.
     settling: BTreeMap<u64, L>,
     held: HashMap<L, Hold>,
+    /// What was passed over as too old.
+    aged: Option<Aged>,
     /// Everything up to here was looked at.
     cursor: u64,
     /// While the outbox is read again for held lanes' first entries only: where to go on after that.
@@ -86,6 +81,13 @@ pub(crate) struct LinkSender<L> {
 struct Flight<L> {
     lane: L,
     size: usize,
+}
+
+/// Old mail goes from the outbox by another hand. What is found there again was too old for a moment only.
+#[derive(Debug)]
+struct Aged {
+    lowest: u64,
+    look_again: Duration,
 }
 
 /// A lane that the receiver would not take from.
@@ -116,6 +118,7 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
             bytes: 0,
             settling: BTreeMap::new(),
             held: HashMap::new(),
+            aged: None,
             cursor: 0,
             resume_at: None,
             exhausted: false,
@@ -139,12 +142,13 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
             after: self.cursor,
             limit: room.clamp(SCAN_LEAST, SCAN_MOST),
             news: self.news,
+            at: now,
         })
     }
 
-    /// Chooses among what `scan` found, in the outbox's order. `complete`: the outbox had nothing after these.
-    pub(crate) fn pick(&mut self, scan: Scan, offers: &[Offer<L>], complete: bool) -> Picked {
-        let mut picked = Picked::default();
+    /// Chooses among what `scan` found: what to send, in this order. `complete`: the outbox had nothing after these.
+    pub(crate) fn pick(&mut self, scan: Scan, offers: &[Offer<L>], complete: bool) -> Vec<u64> {
+        let mut picked = Vec::new();
         if self.cursor != scan.after {
             // A verdict that came during the read sent the cursor elsewhere.
             return picked;
@@ -156,14 +160,13 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
             let known = self.in_flight.contains_key(&offer.seq) || self.settling.contains_key(&offer.seq);
             if !known && self.lane_is_open(offer) {
                 if offer.expired {
-                    self.settling.insert(offer.seq, offer.lane.clone());
-                    picked.expired.push(offer.seq);
+                    self.pass_over(offer.seq, scan.at);
                 } else if self.is_full_for(offer.size) {
                     self.stalled = true;
                     return picked;
                 } else {
                     self.launch(offer);
-                    picked.send.push(offer.seq);
+                    picked.push(offer.seq);
                 }
             }
             self.cursor = self.cursor.max(offer.seq);
@@ -217,7 +220,7 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
             Phase::Waiting { until } if !self.is_settling(lane) => Some(until),
             _ => None,
         });
-        waiting.min()
+        waiting.chain(self.aged.as_ref().map(|aged| aged.look_again)).min()
     }
 
     /// Whether a verdict on this message is awaited.
@@ -238,6 +241,12 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
         }
         hold.lowest = hold.lowest.min(offer.seq);
         false
+    }
+
+    fn pass_over(&mut self, seq: u64, now: Duration) {
+        let look_again = now.saturating_add(self.window.hold_longest);
+        let aged = self.aged.get_or_insert(Aged { lowest: seq, look_again });
+        aged.lowest = aged.lowest.min(seq);
     }
 
     /// One message may always go, however large, or it would never go.
@@ -292,6 +301,10 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
     }
 
     fn release_due(&mut self, now: Duration) {
+        if let Some(Aged { lowest, .. }) = self.aged.take_if(|aged| aged.look_again <= now) {
+            self.rescan_from(lowest);
+            self.resume_at = None;
+        }
         let mut lowest = None;
         let Self { held, settling, .. } = self;
         for (lane, hold) in held {

@@ -48,7 +48,7 @@ impl Desk {
         let mut sent = Vec::new();
         while let Some(scan) = self.sender.scan(self.now) {
             let (found, complete) = self.read(scan);
-            sent.extend(self.sender.pick(scan, &found, complete).send);
+            sent.extend(self.sender.pick(scan, &found, complete));
         }
         sent
     }
@@ -169,7 +169,7 @@ fn a_lane_waits_for_its_own_settlements_before_it_is_tried_again() {
     let settled = desk.sender.on_verdicts(vec![(1, Verdict::Refused("x".into()))], desk.now);
     assert_eq!(settled, [(1, Settled::Refused { code: "x".into() })]);
     desk.judged(2, Verdict::Later(LaterReason::LaneGap));
-    assert_eq!((desk.send(), desk.sender.next_wake()), (vec![], None), "its floor is not durable yet");
+    assert_eq!((desk.send(), desk.sender.next_wake()), (Vec::new(), None), "its floor is not durable yet");
     desk.outbox.remove(0);
     desk.sender.settled([1]);
     assert_eq!(desk.send(), [2]);
@@ -194,7 +194,7 @@ fn mail_that_arrives_while_the_outbox_is_read_is_not_overlooked() {
     let scan = desk.sender.scan(desk.now).unwrap();
     let (found, complete) = desk.read(scan);
     desk.post("b");
-    assert_eq!(desk.sender.pick(scan, &found, complete).send, [1]);
+    assert_eq!(desk.sender.pick(scan, &found, complete), [1]);
     assert_eq!(desk.send(), [2]);
 }
 
@@ -210,18 +210,41 @@ fn a_verdict_that_comes_while_the_outbox_is_read_makes_the_reading_void() {
     let scan = desk.sender.scan(desk.now).unwrap();
     let (found, complete) = desk.read(scan);
     desk.judged(1, Verdict::Committed);
-    assert_eq!(desk.sender.pick(scan, &found, complete), Picked::default());
+    assert_eq!(desk.sender.pick(scan, &found, complete), [0; 0]);
     assert_eq!(desk.send(), [2, 4]);
 }
 
 #[test]
-fn expired_mail_is_reported_and_not_sent() {
-    let mut desk = Desk::with("aa");
+fn what_is_too_old_is_passed_over_and_sent_if_a_clock_that_was_set_back_makes_it_young_again() {
+    let mut desk = Desk::with("aab");
     desk.outbox[0].expired = true;
-    let scan = desk.sender.scan(desk.now).unwrap();
-    let (found, complete) = desk.read(scan);
-    let picked = desk.sender.pick(scan, &found, complete);
-    assert_eq!((picked.expired, picked.send), (vec![1], vec![2]));
+    desk.outbox[2].expired = true;
+    assert_eq!(desk.send(), [2]);
+    desk.judged(2, Verdict::Committed);
+    desk.outbox[0].expired = false;
+    let look_again = desk.sender.next_wake().unwrap();
+    desk.now = look_again - MS;
+    assert_eq!(desk.send(), [0; 0]);
+    desk.now = look_again;
+    assert_eq!(desk.send(), [1]);
+    assert!(desk.sender.next_wake().unwrap() > look_again, "the other one is still there");
+    desk.outbox.retain(|offer| !offer.expired);
+    desk.now = look_again * 2;
+    assert_eq!((desk.send(), desk.sender.next_wake()), (Vec::new(), None));
+}
+
+#[test]
+fn old_mail_is_looked_for_again_though_a_lane_is_probed_at_that_moment() {
+    let mut desk = Desk::with("ab");
+    desk.outbox[0].expired = true;
+    assert_eq!(desk.send(), [2]);
+    desk.now = desk.sender.next_wake().unwrap() - MS;
+    desk.judged(2, LATER);
+    desk.outbox[0].expired = false;
+    desk.now += Window::default().hold_first;
+    let mut sent = desk.send();
+    sent.sort_unstable();
+    assert_eq!(sent, [1, 2]);
 }
 
 #[test]

@@ -287,8 +287,7 @@ impl Node {
             };
             let offers: Vec<Offer<Lane>> = page.iter().map(offer).collect();
             let picked = session.sender.pick(scan, &offers, page.len() < scan.limit);
-            session.sender.settled(picked.expired);
-            for seq in picked.send {
+            for seq in picked {
                 let (entry, floor) = page.iter().find(|(entry, _)| entry.seq == seq).unwrap();
                 let stamp = LaneStamp { generation: 1, number: entry.number, floor: *floor };
                 frames.push(Frame::Mail(Box::new(mail_frame(seq, stamp, &entry.letter, roster))));

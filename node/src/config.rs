@@ -1,6 +1,7 @@
 //! Every setting, and where it comes from: defaults, then the file, then `AMESH_*` variables, then flags.
 //! Called by `cli/up.rs`; each part owns its own `Config`, this one only gathers them.
 
+use crate::authorities::AuthorityFile;
 use crate::bridge::http_mesh;
 use crate::{agents, http, mesh, message};
 use figment::Figment;
@@ -40,6 +41,9 @@ pub struct Config {
     /// 64 hexadecimal digits. Every node that is given them is in one mesh, without tickets. Keep it secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mesh_secret: Option<String>,
+    /// PEM files of certificate authorities that this node believes besides the system's, when it posts to webhooks and speaks to
+    /// HTTP mesh hosts over HTTPS: full paths, of a company's own, say.
+    pub ca_certificates: Vec<AuthorityFile>,
     /// How much is kept, and where a queue is full.
     pub store: amesh_store::Config,
     /// Who may register.
@@ -82,6 +86,7 @@ impl Default for Config {
             peers: Vec::new(),
             mdns: true,
             mesh_secret: None,
+            ca_certificates: Vec::new(),
             store: amesh_store::Config::default(),
             agents: agents::Config::default(),
             message: message::Config::default(),
@@ -119,7 +124,7 @@ impl Config {
     }
 }
 
-const SETTINGS: [&str; 17] = [
+const SETTINGS: [&str; 18] = [
     "data_dir",
     "host",
     "org",
@@ -131,6 +136,7 @@ const SETTINGS: [&str; 17] = [
     "peers",
     "mdns",
     "mesh_secret",
+    "ca_certificates",
     "store",
     "agents",
     "message",
@@ -159,6 +165,18 @@ mod tests {
     fn a_missing_file_is_an_error_not_the_defaults() {
         let error = Config::load(Some(Path::new("/nonexistent/amesh.toml"))).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/amesh.toml"));
+    }
+
+    #[test]
+    fn a_file_of_certificates_that_cannot_be_used_is_named_with_its_setting() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, pem) = (folder.path().join("amesh.toml"), folder.path().join("ca.pem"));
+        std::fs::write(&pem, "no certificate").unwrap();
+        std::fs::write(&file, format!("ca_certificates = [{:?}]\n", pem.to_string_lossy())).unwrap();
+        let error = Config::load(Some(&file)).unwrap_err().to_string();
+        for words in ["ca_certificates", "ca.pem holds no certificate"] {
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

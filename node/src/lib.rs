@@ -1,10 +1,11 @@
 //! The amesh node as a library. The binary in `bin/amesh.rs` is a thin command line over it.
 //!
-//! Dependencies point one way: `tasks`, `clock` ← `attachments`, `agents` ← `message` ← `mesh`, `bridge` ← `http` ← `config`, `node`;
-//! apart from that, `client` ← `cli` (DESIGN §2; `tests/tests/structure.rs` holds it).
+//! Dependencies point one way: `tasks`, `clock`, `authorities` ← `attachments`, `agents` ← `message` ← `mesh`, `bridge` ← `http` ← `config`, `node`;
+//! apart from that, `authorities` ← `client` ← `cli` (DESIGN §2; `tests/tests/structure.rs` holds it).
 
 pub mod agents;
 pub mod attachments;
+pub mod authorities;
 pub mod bridge;
 pub mod cli;
 pub mod client;

@@ -18,7 +18,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::http::{self, control};
 use crate::mesh::{self, Identity, Mesh, MeshError, private_dir};
-use crate::message::Hallway;
+use crate::message::{self, Hallway};
 use crate::tasks::Tasks;
 use amesh_discovery::finder::{Event, Finder};
 use amesh_discovery::hosts::libp2p::{Config as SwarmConfig, Swarm};
@@ -80,7 +80,7 @@ impl App {
         let directory = Directory::new(naming.clone(), identity.node_id());
         let agents = Agents::load(config.agents.clone(), store.clone(), clock.clone(), directory)?;
         let hallway = Hallway::new(
-            config.message.clone(),
+            message_config(&config),
             store.clone(),
             agents.clone(),
             clock.clone(),
@@ -184,6 +184,12 @@ fn http_config(config: &Config) -> http::Config {
     http::Config { api: config.api.clone(), ..config.http.clone() }
 }
 
+fn message_config(config: &Config) -> message::Config {
+    let mut message = config.message.clone();
+    message.webhook.authorities.clone_from(&config.ca_certificates);
+    message
+}
+
 fn start_http_mesh(
     config: &Config,
     store: &Store,
@@ -196,7 +202,8 @@ fn start_http_mesh(
         clock: clock.clone(),
         tasks: Tasks::new("http mesh"),
     };
-    HttpMesh::start(config.http_mesh.clone(), parts)
+    let authorities = config.ca_certificates.clone();
+    HttpMesh::start(http_mesh::Config { authorities, ..config.http_mesh.clone() }, parts)
 }
 
 async fn start_mesh(

@@ -34,6 +34,27 @@ pub struct RosterEntry {
 }
 
 impl RosterEntry {
+    /// An agent that has always had this key, shown by version `changed` of its node's roster.
+    #[must_use]
+    pub fn first(
+        address: Address,
+        (key_algorithm, public_key): (KeyAlgorithm, Vec<u8>),
+        since: UnixMillis,
+        changed: u64,
+    ) -> Self {
+        Self {
+            address,
+            key_algorithm,
+            public_key,
+            alias: None,
+            since,
+            changed,
+            previous_keys: Vec::new(),
+            tombstone: None,
+            home: None,
+        }
+    }
+
     /// A little more than the bytes that it takes in a frame.
     #[must_use]
     pub fn weight(&self) -> usize {

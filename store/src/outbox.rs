@@ -184,19 +184,24 @@ pub(crate) fn take(group: &mut Group<'_>, destination: &[u8], seq: Seq) -> Resul
     Ok(Some(head))
 }
 
-/// Up to `limit` messages with `after < seq <= until`, oldest first. Their floors are still their own numbers.
+/// Up to `limit` messages with `after < seq <= until`, oldest first, of one class where `only` names it. Their floors are still
+/// their own numbers.
 pub(crate) fn entries(
     read: &dyn Read,
     blobs: Option<&Path>,
     destination: &[u8],
     (after, until): (Seq, Seq),
     limit: usize,
+    only: Option<Priority>,
 ) -> Result<Vec<(LaneId, OutboxEntry)>, StoreError> {
     let range = Range::numbers(destination, after.0.saturating_add(1), until.0.saturating_add(1));
     if limit == 0 || after >= until {
         return Ok(Vec::new());
     }
-    walk::first(read, Tree::Outbox, &range, limit, |key, value| entry_of(key, value, blobs))
+    walk::first_that(read, Tree::Outbox, &range, limit, |key, value| match only {
+        Some(class) if codec::decode_prefix::<Head>(value)?.0.class != class => Ok(None),
+        _ => entry_of(key, value, blobs).map(Some),
+    })
 }
 
 /// The same, of the messages of one class only. `waiting` are those of a class that the tally lists, and none else.
@@ -215,24 +220,6 @@ pub(crate) fn entries_of(
         }
     }
     Ok(entries)
-}
-
-/// The same, of normal messages only.
-pub(crate) fn normal_entries(
-    read: &dyn Read,
-    blobs: Option<&Path>,
-    destination: &[u8],
-    (after, until): (Seq, Seq),
-    limit: usize,
-) -> Result<Vec<(LaneId, OutboxEntry)>, StoreError> {
-    let range = Range::numbers(destination, after.0.saturating_add(1), until.0.saturating_add(1));
-    if limit == 0 || after >= until {
-        return Ok(Vec::new());
-    }
-    walk::first_that(read, Tree::Outbox, &range, limit, |key, value| {
-        let (head, _) = codec::decode_prefix::<Head>(value)?;
-        if head.class == Priority::Normal { entry_of(key, value, blobs).map(Some) } else { Ok(None) }
-    })
 }
 
 /// Adds the lanes' floors. One that rose since the entries were read never passes an entry's own number.

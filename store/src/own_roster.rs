@@ -54,17 +54,9 @@ pub(crate) fn show(
     now: UnixMillis,
 ) -> Result<(), StoreError> {
     let before = entry(&group.txn, face.address)?;
-    let mut shown = RosterEntry {
-        address: face.address.clone(),
-        key_algorithm: face.key_algorithm,
-        public_key: face.public_key.to_vec(),
-        alias: face.alias.map(str::to_owned),
-        since: now,
-        changed: group.next_roster_version(),
-        previous_keys: Vec::new(),
-        tombstone: None,
-        home: None,
-    };
+    let key = (face.key_algorithm, face.public_key.to_vec());
+    let mut shown = RosterEntry::first(face.address.clone(), key, now, group.next_roster_version());
+    shown.alias = face.alias.map(str::to_owned);
     if let Some(before) = before {
         shown.previous_keys = before.previous_keys;
         if before.public_key == shown.public_key {

@@ -10,7 +10,7 @@ use amesh_tests::power::{
     missing_after, parse, possible,
 };
 use amesh_tests::wait::wait_for;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
@@ -46,20 +46,39 @@ fn nothing_answered_is_lost_when_the_power_goes() -> Result<()> {
 }
 
 #[test]
-fn a_build_without_the_sync_is_caught() -> Result<()> {
+fn a_build_without_any_one_of_its_syncs_is_caught() -> Result<()> {
     let scratch = tempfile::tempdir()?;
-    let Some([mut near, _]) = recorded(scratch.path(), 10)? else { return Ok(()) };
+    let Some([near, _]) = recorded(scratch.path(), 10)? else { return Ok(()) };
+    without_the_journals_sync(&near, scratch.path())?;
+    // The bytes of an attached file, and then its name.
+    let is_part: fn(&Path) -> bool = |path| path.extension().is_some_and(|end| end == "part");
+    let is_folder: fn(&Path) -> bool = |path| path.ends_with("store/attachments");
+    for (what, is_left_out) in [("bytes", is_part), ("names", is_folder)] {
+        let broken = near.without_syncs(is_left_out)?;
+        let (checked, early) = acknowledged_too_early(&broken.root, &broken.events, answered);
+        // The messages themselves are safe; what they name is not.
+        ensure!(early.is_empty() && checked > 0, "{what}: {early:?}");
+        let Err(caught) = cut_everywhere(&broken, answered, (12, cuts_and_seed().1), scratch.path()) else {
+            bail!("files whose {what} were never synced were all found after a loss of power");
+        };
+        let why = caught.root_cause().to_string();
+        println!("without the sync of files' {what}: {why}");
+        ensure!(why.contains("holds other bytes") || why.contains("are meant"), "{caught:#}");
+    }
+    Ok(())
+}
+
+fn without_the_journals_sync(near: &Recording, scratch: &Path) -> Result<()> {
     // The journal's syncs are what a build without `sync_data` would not do; names are still synced.
-    let is_data = |path: &Path| {
+    let broken = near.without_syncs(|path| {
         path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("journal-") || name == "db")
-    };
-    near.events.retain(|event| !matches!(&event.call, Call::Sync { path } if is_data(path)));
-    let (checked, early) = acknowledged_too_early(&near.root, &near.events, answered);
-    let lost = match cut_everywhere(&near, answered, (12, cuts_and_seed().1), scratch.path()) {
+    })?;
+    let (checked, early) = acknowledged_too_early(&broken.root, &broken.events, answered);
+    let lost = match cut_everywhere(&broken, answered, (12, cuts_and_seed().1), scratch) {
         Ok((_, missing)) => format!("{} messages", missing.len()),
         Err(error) => format!("the store: {:#}", error.root_cause()),
     };
-    println!("without syncs: {} of {checked} answers came too early; lost: {lost}", early.len());
+    println!("without the journal's sync: {} of {checked} answers came too early; lost: {lost}", early.len());
     ensure!(early.len() == checked && lost != "0 messages");
     Ok(())
 }
@@ -116,6 +135,14 @@ impl Default for Recording {
 }
 
 impl Recording {
+    /// What a build would have done that leaves out the syncs of some files.
+    fn without_syncs(&self, is_left_out: impl Fn(&Path) -> bool) -> Result<Self> {
+        let is_kept = |event: &&Event| !matches!(&event.call, Call::Sync { path } if is_left_out(path));
+        let events: Vec<Event> = self.events.iter().filter(is_kept).cloned().collect();
+        ensure!(events.len() < self.events.len(), "there was no such sync");
+        Ok(Self { root: self.root.clone(), events })
+    }
+
     /// Appends what a process did until its end.
     async fn take_over(&mut self, record: &Path, pid: u32) -> Result<()> {
         let text = wait_for("the end of a record", || async {

@@ -2,8 +2,10 @@
 //! disk. Each is said clearly, nothing is lost, and the way back works.
 
 use amesh_tests::agent::TestAgent;
+use amesh_tests::binary;
 use amesh_tests::lab;
 use amesh_tests::node::Node;
+use amesh_tests::shell;
 use amesh_tests::wait::wait_until;
 use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
@@ -32,6 +34,21 @@ async fn a_second_node_on_the_same_data_is_told_so_and_the_first_goes_on() -> Re
     ann.send(&ann.address, "still here").await?;
     assert_eq!(ann.pending().await?.len(), 1);
     node.stop().await
+}
+
+#[test]
+fn a_machine_without_certificate_authorities_runs_a_node_and_its_commands() -> Result<()> {
+    let amesh = binary::amesh()?.display().to_string();
+    let nowhere = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(|name| (name, "/nonexistent"));
+    let script = r#"
+        export HOME=$PWD; node="$AMESH --data-dir $HOME/data"
+        trap '$node down > down' EXIT
+        $node up --detach --host den --api 127.0.0.1:0 --mesh 127.0.0.1:0 --no-mdns --no-swarm > up
+        $node init --name ann > init
+        $node send ann hello "to myself" > send
+        $node inbox | grep -o hello"#;
+    assert_eq!(shell::run(script, &[nowhere.as_slice(), &[("AMESH", &amesh)]].concat())?, ["hello"]);
+    Ok(())
 }
 
 #[tokio::test]

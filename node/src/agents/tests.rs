@@ -71,18 +71,9 @@ impl Office {
 
     fn peer_with(&self, name: &str) {
         let key = AgentKey::from_seed(&[9; 32]).public();
-        let entry = RosterEntry {
-            address: Address::parse(&format!("{name}@default.aimaestro.local"), &["aimaestro.local"])
-                .unwrap(),
-            key_algorithm: key.algorithm(),
-            public_key: key.to_spki_der().to_vec(),
-            alias: None,
-            since: NOW,
-            changed: 1,
-            previous_keys: Vec::new(),
-            tombstone: None,
-            home: None,
-        };
+        let address =
+            Address::parse(&format!("{name}@default.aimaestro.local"), &["aimaestro.local"]).unwrap();
+        let entry = RosterEntry::first(address, (key.algorithm(), key.to_spki_der().to_vec()), NOW, 1);
         let member = Member { node: NodeId::from_bytes([2; 32]), host: "host2".to_owned(), order: 7 };
         self.agents.directory().install_roster(member, vec![entry]);
     }

@@ -1,5 +1,6 @@
 //! The agents' API over HTTP. Called by every command that acts as an agent, and by examples.
 
+use crate::authorities;
 use amesh_proto::api::agents::{AgentPage, ResolvedAgent};
 use amesh_proto::api::error::ErrorBody;
 use amesh_proto::api::info::Organization;
@@ -88,12 +89,11 @@ impl Api {
     /// # Errors
     /// When no client can be made.
     pub fn new(url: &str, key: Option<&str>) -> Result<Self, ApiError> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .timeout(ANSWER)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(ApiError::Setup)?;
+        let http = authorities::client(&[], |client| {
+            let no_redirects = reqwest::redirect::Policy::none();
+            client.connect_timeout(CONNECT).timeout(ANSWER).redirect(no_redirects)
+        })
+        .map_err(ApiError::Setup)?;
         Ok(Self { base: versioned(url), key: key.map(str::to_owned), http })
     }
 

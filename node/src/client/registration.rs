@@ -133,26 +133,31 @@ impl Registration {
     /// Its members, in both spellings.
     #[must_use]
     pub fn to_json(&self) -> Map<String, Value> {
-        let values = [
-            &self.provider,
-            &self.api_url,
-            &self.route_url,
-            &self.agent_name,
-            &self.tenant,
-            &self.address,
-            &self.short_address,
-            &self.api_key,
-            &self.agent_id,
-            &self.fingerprint,
-            &self.registered_at,
-            &self.node_id,
-        ];
-        let members = NAMES.into_iter().zip(values);
+        let mut own = self.clone();
+        let members = NAMES.into_iter().zip(own.values());
         members
             .flat_map(|((snake, camel), value)| {
                 [camel, snake].map(|name| (name.to_owned(), value.as_str().into()))
             })
             .collect()
+    }
+
+    /// In the order of [`NAMES`].
+    fn values(&mut self) -> [&mut String; NAMES.len()] {
+        [
+            &mut self.provider,
+            &mut self.api_url,
+            &mut self.route_url,
+            &mut self.agent_name,
+            &mut self.tenant,
+            &mut self.address,
+            &mut self.short_address,
+            &mut self.api_key,
+            &mut self.agent_id,
+            &mut self.fingerprint,
+            &mut self.registered_at,
+            &mut self.node_id,
+        ]
     }
 
     /// Reads its members in either spelling; nothing where one is missing that every registration has.
@@ -178,40 +183,18 @@ impl Registration {
     }
 
     fn of_members(file: &Map<String, Value>, provider_by_name: &str) -> Option<Self> {
-        let [
-            provider,
-            api_url,
-            route_url,
-            agent_name,
-            tenant,
-            address,
-            short_address,
-            api_key,
-            agent_id,
-            fingerprint,
-            registered_at,
-            node_id,
-        ] = NAMES.map(|(snake, camel)| {
-            let texts = [camel, snake].into_iter().filter_map(|name| file.get(name)?.as_str());
-            texts.map(str::to_owned).find(|text| !text.is_empty()).unwrap_or_default()
-        });
-        if api_url.is_empty() || api_key.is_empty() || address.is_empty() {
+        let mut read = Self::default();
+        for ((snake, camel), value) in NAMES.into_iter().zip(read.values()) {
+            let mut texts = [camel, snake].into_iter().filter_map(|name| file.get(name)?.as_str());
+            *value = texts.find(|text| !text.is_empty()).unwrap_or_default().to_owned();
+        }
+        if read.api_url.is_empty() || read.api_key.is_empty() || read.address.is_empty() {
             return None;
         }
-        Some(Self {
-            provider: if provider.is_empty() { provider_by_name.to_owned() } else { provider },
-            api_url,
-            route_url,
-            agent_name,
-            tenant,
-            address,
-            short_address,
-            api_key,
-            agent_id,
-            fingerprint,
-            registered_at,
-            node_id,
-        })
+        if read.provider.is_empty() {
+            provider_by_name.clone_into(&mut read.provider);
+        }
+        Some(read)
     }
 }
 

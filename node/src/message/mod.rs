@@ -79,8 +79,8 @@ pub struct Config {
     pub longest_ttl_days: u64,
     /// Bad signatures that one source may bring in a minute before all its mail is refused for the rest of it.
     pub bad_signatures_per_minute: u32,
-    /// Messages a minute that links together may bring to one agent of this node (RAT-3); what is more is put off, and comes
-    /// later. Zero is no limit. What agents of this node send is limited by `http`.
+    /// Messages a minute that other nodes and HTTP mesh hosts together may bring to one agent of this node (RAT-3); what is
+    /// more is put off, and comes later. Zero is no limit. What agents of this node send is limited by `http`.
     pub received_by_link_per_minute: u32,
     /// How often expired mail is looked for, in seconds.
     pub expire_every_s: u64,

@@ -146,17 +146,8 @@ mod tests {
 
     fn there() -> Resolution {
         let key = AgentKey::from_seed(&[1; 32]).public();
-        let entry = RosterEntry {
-            address: address(BOB),
-            key_algorithm: key.algorithm(),
-            public_key: key.to_spki_der().to_vec(),
-            alias: None,
-            since: UnixMillis(0),
-            changed: 1,
-            previous_keys: Vec::new(),
-            tombstone: None,
-            home: None,
-        };
+        let entry =
+            RosterEntry::first(address(BOB), (key.algorithm(), key.to_spki_der().to_vec()), UnixMillis(0), 1);
         let node = NodeId::from_bytes([2; 32]);
         Resolution::Remote { node, host: "host2".to_owned(), address: address(BOB), entry: Arc::new(entry) }
     }

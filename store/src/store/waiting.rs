@@ -131,7 +131,8 @@ impl Store {
     ) -> Result<Vec<OutboxEntry>, StoreError> {
         let key = outbox::key_of(destination);
         let span = (after.unwrap_or(Seq(0)), self.shared().durable());
-        let entries = self.read(|read| outbox::entries(read, self.shared().bodies(), &key, span, limit))?;
+        let entries =
+            self.read(|read| outbox::entries(read, self.shared().bodies(), &key, span, limit, None))?;
         Ok(outbox::with_floors(entries, self.shared().tally().queue(&key)))
     }
 
@@ -152,7 +153,7 @@ impl Store {
         let bodies = self.shared().bodies();
         let mut entries = Vec::new();
         if class == Priority::Normal {
-            entries = self.read(|read| outbox::normal_entries(read, bodies, &key, span, limit))?;
+            entries = self.read(|read| outbox::entries(read, bodies, &key, span, limit, Some(class)))?;
         } else {
             while entries.len() < limit {
                 let wanted = limit - entries.len();

@@ -6,17 +6,7 @@ use amesh_proto::node_id::NodeKey;
 use amesh_proto::roster::{RosterEntry, RosterHead};
 
 fn entry(name: &str, changed: u64) -> RosterEntry {
-    RosterEntry {
-        address: address(name),
-        key_algorithm: KeyAlgorithm::Ed25519,
-        public_key: name.into(),
-        alias: None,
-        since: NOW,
-        changed,
-        previous_keys: Vec::new(),
-        tombstone: None,
-        home: None,
-    }
+    RosterEntry::first(address(name), (KeyAlgorithm::Ed25519, name.into()), NOW, changed)
 }
 
 fn head(seed: u8, version: u64, entries: &[RosterEntry]) -> RosterHead {

@@ -24,17 +24,7 @@ fn address(text: &str) -> Address {
 
 fn entry(text: &str, seed: u8) -> RosterEntry {
     let key = AgentKey::from_seed(&[seed; 32]).public();
-    RosterEntry {
-        address: address(text),
-        key_algorithm: key.algorithm(),
-        public_key: key.to_spki_der().to_vec(),
-        alias: None,
-        since: UnixMillis(0),
-        changed: 1,
-        previous_keys: Vec::new(),
-        tombstone: None,
-        home: None,
-    }
+    RosterEntry::first(address(text), (key.algorithm(), key.to_spki_der().to_vec()), UnixMillis(0), 1)
 }
 
 fn place(resolution: &Resolution) -> String {

@@ -4,6 +4,7 @@
 use super::config::Config;
 use super::host::Host;
 use super::verdict::{self, Outcome};
+use crate::authorities;
 use amesh_proto::api::http_mesh::{
     ByName, ENVELOPE_ID, FORWARDED_FROM, ForwardBody, SENDER_KEY, SIGNATURE, Trail,
 };
@@ -71,15 +72,16 @@ impl Letter {
 impl Client {
     pub(super) fn new(config: &Config) -> Result<Self, reqwest::Error> {
         let (ask, forward) = (config.ask_timeout_s.max(1), config.forward_timeout_s.max(1));
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("amesh/", env!("CARGO_PKG_VERSION")))
-            .no_proxy()
-            .redirect(Policy::none())
-            .referer(false)
-            .connect_timeout(CONNECT)
-            .pool_max_idle_per_host(2)
-            .pool_idle_timeout(IDLE)
-            .build()?;
+        let http = authorities::client(&config.authorities, |client| {
+            client
+                .user_agent(concat!("amesh/", env!("CARGO_PKG_VERSION")))
+                .no_proxy()
+                .redirect(Policy::none())
+                .referer(false)
+                .connect_timeout(CONNECT)
+                .pool_max_idle_per_host(2)
+                .pool_idle_timeout(IDLE)
+        })?;
         Ok(Self { http, ask: Duration::from_secs(ask), forward: Duration::from_secs(forward) })
     }
 

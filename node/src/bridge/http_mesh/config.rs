@@ -1,5 +1,6 @@
 //! What the owner can set about HTTP mesh hosts. Read by `mod`; the file format is the node's `config`.
 
+use crate::authorities::AuthorityFile;
 use amesh_proto::address::Naming;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct Config {
     pub known_for_s: u64,
     /// How long it is believed that an agent is nowhere, in seconds.
     pub unknown_for_s: u64,
+    /// Who vouches for hosts besides the system's authorities. Set by the node's `ca_certificates`.
+    #[serde(skip)]
+    pub authorities: Vec<AuthorityFile>,
 }
 
 impl Default for Config {
@@ -40,6 +44,7 @@ impl Default for Config {
             forward_timeout_s: 10,
             known_for_s: 300,
             unknown_for_s: 10,
+            authorities: Vec::new(),
         }
     }
 }

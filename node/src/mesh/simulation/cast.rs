@@ -62,17 +62,12 @@ pub(super) fn naming(node: usize) -> Naming {
 
 /// What the roster of `node` says of its agent, changed in `version`.
 pub(super) fn entry(node: usize, agent: usize, version: u64) -> RosterEntry {
-    RosterEntry {
-        address: address_of((node, agent)),
-        key_algorithm: KeyAlgorithm::Ed25519,
-        public_key: AGENT_KEYS[node].clone(),
-        alias: None,
-        since: UnixMillis(0),
-        changed: version,
-        previous_keys: Vec::new(),
-        tombstone: None,
-        home: None,
-    }
+    RosterEntry::first(
+        address_of((node, agent)),
+        (KeyAlgorithm::Ed25519, AGENT_KEYS[node].clone()),
+        UnixMillis(0),
+        version,
+    )
 }
 
 pub(super) fn byte(number: usize) -> u8 {

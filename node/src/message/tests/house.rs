@@ -194,17 +194,8 @@ pub(super) fn address(name: &str) -> String {
 
 pub(super) fn roster_entry(name: &str) -> RosterEntry {
     let key = key_of(name).public();
-    RosterEntry {
-        address: amesh_proto::address::Address::parse(&address(name), &["aimaestro.local"]).unwrap(),
-        key_algorithm: key.algorithm(),
-        public_key: key.to_spki_der().to_vec(),
-        alias: None,
-        since: UnixMillis(0),
-        changed: 1,
-        previous_keys: Vec::new(),
-        tombstone: None,
-        home: None,
-    }
+    let address = amesh_proto::address::Address::parse(&address(name), &["aimaestro.local"]).unwrap();
+    RosterEntry::first(address, (key.algorithm(), key.to_spki_der().to_vec()), UnixMillis(0), 1)
 }
 
 /// An unsigned request.

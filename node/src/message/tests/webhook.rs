@@ -1,5 +1,6 @@
 //! Webhooks against a real HTTP receiver on loopback (WHK-*): what is posted, what is repeated, where nothing leads.
 
+mod https;
 pub(crate) mod receiver;
 
 use super::house::*;
@@ -27,7 +28,7 @@ impl House {
         house
     }
 
-    fn posting_to(webhook: WebhookConfig, allow: &[&str], names: Arc<Answers>) -> Self {
+    pub(super) fn posting_to(webhook: WebhookConfig, allow: &[&str], names: Arc<Answers>) -> Self {
         // A busy machine must not turn `delivered` into `queued`.
         let config = Config { webhook, patience_ms: 20_000, ..Config::default() };
         Self::with_webhooks(config, allow, names)

@@ -1,10 +1,9 @@
 //! What it costs a node to push mail to a thousand agents that are all connected.
 
 use super::accept::checked;
-use super::{Bench, agents, shots};
+use super::{Bench, agents, figure, shots};
 use crate::bench::load;
 use crate::bench::process;
-use crate::bench::spread::Spread;
 use crate::bench::table::Row;
 use anyhow::Result;
 use std::time::Instant;
@@ -38,22 +37,17 @@ pub(super) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
         cpu.push((process::cpu(node.pid()?)? - before).as_secs_f64() / messages / bench.v.median);
     }
     node.stop().await?;
-    let row = |what: &str, readings: Vec<f64>, note: &str| Row {
-        what: what.to_owned(),
-        measured: Spread::of(readings.into_iter().skip(1).collect()),
-        unit: "V",
-        reach: None,
-        note: note.to_owned(),
-    };
     Ok(vec![
-        row(
+        figure(
             "fan-out to 1,000 connected agents: CPU per message",
             cpu,
+            "V",
             "accepted, durable, and written to its socket",
         ),
-        row(
+        figure(
             "the same: time per message",
             times,
+            "V",
             "one to each agent, 64 callers, until the last socket has it",
         ),
     ])

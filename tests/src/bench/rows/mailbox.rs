@@ -1,9 +1,9 @@
 //! What it costs a node to show a mailbox: one fetch of a hundred messages.
 
 use super::accept::{checked, cpu_of};
-use super::{Bench, agents, shots};
+use super::{Bench, agents, figure, shots};
 use crate::bench::load::{self, Shot};
-use crate::bench::spread::{Spread, percentile};
+use crate::bench::spread::percentile;
 use crate::bench::table::Row;
 use anyhow::Result;
 use bytes::Bytes;
@@ -28,16 +28,14 @@ pub(super) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
         times.push(percentile(&one.latencies, 0.5).as_secs_f64() / bench.v.median);
     }
     node.stop().await?;
-    let row = |what: &str, readings: Vec<f64>, note: &str| Row {
-        what: what.to_owned(),
-        measured: Spread::of(readings.into_iter().skip(1).collect()),
-        unit: "V",
-        reach: None,
-        note: note.to_owned(),
-    };
     Ok(vec![
-        row("pending fetch of 100 messages of 1 KB: CPU", cpu, "8 callers; a hundredth of it per message"),
-        row("the same, one caller: time, p50", times, ""),
+        figure(
+            "pending fetch of 100 messages of 1 KB: CPU",
+            cpu,
+            "V",
+            "8 callers; a hundredth of it per message",
+        ),
+        figure("the same, one caller: time, p50", times, "V", ""),
     ])
 }
 

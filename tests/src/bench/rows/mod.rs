@@ -110,6 +110,17 @@ other_per_minute = 100000000
 register_per_minute = 100000000
 ";
 
+/// A figure that has no reach. The first reading warmed up.
+fn figure(what: &str, readings: Vec<f64>, unit: &'static str, note: &str) -> Row {
+    Row {
+        what: what.to_owned(),
+        measured: Spread::of(readings.into_iter().skip(1).collect()),
+        unit,
+        reach: None,
+        note: note.to_owned(),
+    }
+}
+
 /// `count` agents at `node`, named by their number.
 async fn agents(node: &Node, prefix: &str, count: usize) -> Result<Vec<TestAgent>> {
     let mut made = Vec::with_capacity(count);

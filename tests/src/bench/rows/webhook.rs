@@ -1,8 +1,7 @@
 //! What it costs a node to post mail to webhooks: accepted, durable, signed, posted, answered, and the answer noted.
 
 use super::accept::checked;
-use super::{Bench, agents, shots};
-use crate::bench::spread::Spread;
+use super::{Bench, agents, figure, shots};
 use crate::bench::table::Row;
 use crate::bench::{load, process};
 use crate::wait::wait_until;
@@ -45,21 +44,14 @@ pub(super) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
         cpu.push((process::cpu(node.pid()?)? - before).as_secs_f64() / messages / bench.v.median);
     }
     node.stop().await?;
-    let row = |what: &str, readings: Vec<f64>, unit, note: &str| Row {
-        what: what.to_owned(),
-        measured: Spread::of(readings.into_iter().skip(1).collect()),
-        unit,
-        reach: None,
-        note: note.to_owned(),
-    };
     Ok(vec![
-        row(
+        figure(
             "webhook delivery: CPU per message",
             cpu,
             "V",
             "accepted, durable, posted, and the answer noted on disk",
         ),
-        row("the same: time per message", times, "F", "10 lanes, one post of each under way at a time"),
+        figure("the same: time per message", times, "F", "10 lanes, one post of each under way at a time"),
     ])
 }
 

@@ -4,13 +4,14 @@
 //! Every agent with a webhook has a [`worker`], which watches the mailbox as a socket does, and keeps what failed in the
 //! store. The mail stays in the mailbox all the while, so nothing here can lose it (DESIGN §1.3).
 
-mod post;
+pub(in crate::message) mod post;
 mod worker;
 
 use super::super::Hallway;
 use super::waiters::Waiters;
 use crate::agents::Agent;
 use crate::agents::webhook::Webhooks;
+use crate::authorities::AuthorityFile;
 use amesh_store::{AgentNo, Posting, Seq, StoreError};
 use post::Poster;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,9 @@ pub struct Config {
     pub response_timeout_s: u64,
     /// Seconds after which a failed post is repeated, first to last; then the mail waits to be fetched (WHK-5).
     pub retry_after_s: Vec<u64>,
+    /// Who vouches for webhooks besides the system's authorities. Set by the node's `ca_certificates`.
+    #[serde(skip)]
+    pub authorities: Vec<AuthorityFile>,
 }
 
 impl Default for Config {
@@ -44,6 +48,7 @@ impl Default for Config {
             connect_timeout_s: 5,
             response_timeout_s: 10,
             retry_after_s: vec![30, 120],
+            authorities: Vec::new(),
         }
     }
 }

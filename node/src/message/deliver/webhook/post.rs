@@ -3,10 +3,11 @@
 
 use super::Config;
 use crate::agents::webhook::{WebhookFault, Webhooks, is_plain};
+use crate::authorities::{self, AuthorityFile};
 use amesh_proto::webhook::{ACKNOWLEDGED_HEADER, ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, ClientBuilder, Response, Url};
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::{Mutex, PoisonError};
@@ -14,29 +15,29 @@ use std::time::Duration;
 
 /// What is posted.
 #[derive(Debug)]
-pub(super) struct Letter<'a> {
+pub(in crate::message) struct Letter<'a> {
     /// The agent's `webhook_url`, as registered.
-    pub(super) url: &'a str,
+    pub(in crate::message) url: &'a str,
     /// Its `webhook_secret`.
-    pub(super) secret: Option<&'a str>,
+    pub(in crate::message) secret: Option<&'a str>,
     /// The message's id.
-    pub(super) id: &'a str,
+    pub(in crate::message) id: &'a str,
     /// The JSON body.
-    pub(super) body: Vec<u8>,
+    pub(in crate::message) body: Vec<u8>,
     /// The time at this node, in seconds.
-    pub(super) now_s: u64,
+    pub(in crate::message) now_s: u64,
 }
 
 /// The webhook took it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Taken {
+pub(in crate::message) struct Taken {
     /// It also acknowledged it: the mail leaves the mailbox.
-    pub(super) acknowledged: bool,
+    pub(in crate::message) acknowledged: bool,
 }
 
 /// It did not.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failed {
+pub(in crate::message) enum Failed {
     /// Another attempt may do better (WHK-4).
     #[error("{0}")]
     Now(String),
@@ -47,23 +48,29 @@ pub(super) enum Failed {
 
 /// Posts letters. Keeps connections open for a while.
 #[derive(Debug)]
-pub(super) struct Poster {
+pub(in crate::message) struct Poster {
     connect: Duration,
     whole: Duration,
     per_host: usize,
+    authorities: Vec<AuthorityFile>,
     /// A resolver is told names only; whether a target may be reached depends on its port, and on TLS.
     clients: Mutex<HashMap<(u16, bool), Client>>,
 }
 
 impl Poster {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(in crate::message) fn new(config: &Config) -> Self {
         let connect = Duration::from_secs(config.connect_timeout_s.max(1));
         let whole = connect + Duration::from_secs(config.response_timeout_s.max(1));
-        Self { connect, whole, per_host: config.per_agent, clients: Mutex::default() }
+        let (per_host, authorities) = (config.per_agent, config.authorities.clone());
+        Self { connect, whole, per_host, authorities, clients: Mutex::default() }
     }
 
     /// One attempt.
-    pub(super) async fn post(&self, rules: &Webhooks, letter: Letter<'_>) -> Result<Taken, Failed> {
+    pub(in crate::message) async fn post(
+        &self,
+        rules: &Webhooks,
+        letter: Letter<'_>,
+    ) -> Result<Taken, Failed> {
         let refused = |fault: WebhookFault| Failed::ForGood(fault.to_string());
         let url = rules.read(letter.url).map_err(refused)?;
         let client = self.client(rules, &url)?;
@@ -87,17 +94,19 @@ impl Poster {
         if let Some(client) = clients.get(&(port, plain)) {
             return Ok(client.clone());
         }
-        let client = Client::builder()
-            .user_agent(concat!("amesh/", env!("CARGO_PKG_VERSION")))
-            .no_proxy()
-            .redirect(Policy::none())
-            .referer(false)
-            .dns_resolver(Guarded { rules: rules.clone(), port, plain })
-            .connect_timeout(self.connect)
-            .timeout(self.whole)
-            .pool_max_idle_per_host(self.per_host)
-            .pool_idle_timeout(IDLE)
-            .build()
+        let shape = |client: ClientBuilder| {
+            client
+                .user_agent(concat!("amesh/", env!("CARGO_PKG_VERSION")))
+                .no_proxy()
+                .redirect(Policy::none())
+                .referer(false)
+                .dns_resolver(Guarded { rules: rules.clone(), port, plain })
+                .connect_timeout(self.connect)
+                .timeout(self.whole)
+                .pool_max_idle_per_host(self.per_host)
+                .pool_idle_timeout(IDLE)
+        };
+        let client = authorities::client(&self.authorities, shape)
             .map_err(|error| Failed::Now(format!("no HTTP client could be made: {error}")))?;
         if clients.len() >= CLIENTS {
             clients.clear();

@@ -1,11 +1,13 @@
-//! A webhook's receiver: a real HTTP/1.1 server on loopback that answers as it is told and remembers what it was posted.
+//! A webhook's receiver: a real HTTP/1.1 server on loopback that answers as it is told and remembers what it was posted. It
+//! speaks TLS once it has a certificate to show.
 
 use serde_json::Value;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
 /// How it answers.
 #[derive(Debug, Clone)]
@@ -37,6 +39,7 @@ pub(crate) struct Receiver {
 
 struct Shared {
     answer: Mutex<Answer>,
+    tls: Mutex<Option<TlsAcceptor>>,
     posts: Mutex<Vec<Post>>,
     connections: AtomicUsize,
     open: Mutex<Vec<String>>,
@@ -57,6 +60,7 @@ impl Receiver {
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             answer: Mutex::new(answer),
+            tls: Mutex::default(),
             posts: Mutex::default(),
             connections: AtomicUsize::new(0),
             open: Mutex::default(),
@@ -71,7 +75,15 @@ impl Receiver {
             while let Ok((stream, _)) = listener.accept().await {
                 serving.connections.fetch_add(1, Ordering::SeqCst);
                 let serving = serving.clone();
-                open.spawn(async move { drop(serving.serve(stream).await) });
+                let tls = serving.tls.lock().unwrap().clone();
+                open.spawn(async move {
+                    match tls {
+                        // Whoever does not like the certificate hangs up.
+                        Some(tls) => drop(serving.serve(tls.accept(stream).await?).await),
+                        None => drop(serving.serve(stream).await),
+                    }
+                    std::io::Result::Ok(())
+                });
             }
         });
         Self { port, shared, accepting }
@@ -79,6 +91,11 @@ impl Receiver {
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Shows this certificate to whoever connects from now on.
+    pub(crate) fn shows(&self, tls: TlsAcceptor) {
+        *self.shared.tls.lock().unwrap() = Some(tls);
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -131,7 +148,7 @@ impl Drop for Receiver {
 }
 
 impl Shared {
-    async fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
+    async fn serve(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
         while let Some(post) = read(&mut stream).await? {
             let path = post.path.clone();
             self.enter(&path);
@@ -158,7 +175,7 @@ impl Shared {
         open.remove(at);
     }
 
-    async fn answer(&self, stream: &mut TcpStream, answer: Answer) -> std::io::Result<()> {
+    async fn answer(&self, stream: &mut (impl AsyncWrite + Unpin), answer: Answer) -> std::io::Result<()> {
         let text = match answer {
             Answer::Status(status) => format!("HTTP/1.1 {status} X\r\ncontent-length: 2\r\n\r\nok"),
             Answer::Acknowledged => {
@@ -183,7 +200,7 @@ impl Shared {
     }
 }
 
-async fn read(stream: &mut TcpStream) -> std::io::Result<Option<Post>> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Option<Post>> {
     let mut bytes = Vec::new();
     let head_end = loop {
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {

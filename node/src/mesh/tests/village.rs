@@ -293,9 +293,9 @@ impl Node {
 
     /// Waits until the mailbox of `agent` holds exactly these, in this order.
     pub(super) async fn receives(&self, agent: &Agent, texts: &[String]) {
-        // Not the count alone: it runs ahead of what is on disk.
-        let enough = || self.store.pending_count(agent.no) as usize >= texts.len();
-        until("mail", || enough() && self.texts(agent).len() >= texts.len()).await;
+        // Not the count: it runs ahead of what is on disk, which for a moment may not be there to be read.
+        let there = || self.store.pending(agent.no, None, 10_000);
+        until("mail", || there().is_ok_and(|mail| mail.len() >= texts.len())).await;
         let arrived = self.texts(agent);
         let wrong = arrived.iter().zip(texts).position(|(arrived, sent)| arrived != sent);
         let around = wrong.map(|at| &arrived[at.saturating_sub(2)..arrived.len().min(at + 3)]);

@@ -3,13 +3,14 @@
 use amesh_proto::time::UnixMillis;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Wall time and elapsed time, as one thing that can be replaced.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Wall-clock time; may jump in either direction.
     fn now(&self) -> UnixMillis;
-    /// Time since an arbitrary start; never goes back. Used for back-off and deadlines.
+    /// Time since an arbitrary start; never goes back, and goes on while the machine sleeps. Used for back-off and
+    /// deadlines.
     fn monotonic(&self) -> Duration;
 }
 
@@ -27,9 +28,19 @@ impl Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        static START: OnceLock<Instant> = OnceLock::new();
-        START.get_or_init(Instant::now).elapsed()
+        static START: OnceLock<Duration> = OnceLock::new();
+        let now = since_boot();
+        now.saturating_sub(*START.get_or_init(|| now))
     }
+}
+
+/// What `Instant` tells stands still while a Linux machine sleeps.
+fn since_boot() -> Duration {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let clock = rustix::time::ClockId::Boottime;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let clock = rustix::time::ClockId::Monotonic;
+    Duration::try_from(rustix::time::clock_gettime(clock)).unwrap_or_default()
 }
 
 /// A clock that moves only when told; for tests and simulation.

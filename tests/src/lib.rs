@@ -10,6 +10,7 @@ pub mod http;
 pub mod http_host;
 pub mod lab;
 pub mod ledger;
+pub mod letters;
 pub mod load;
 pub mod mesh;
 pub mod node;

@@ -32,6 +32,8 @@ pub struct Node {
     /// Where the node's system calls are recorded, if they are.
     record: Option<PathBuf>,
     clock: Option<WrongClock>,
+    /// The binary it runs, if not the one under test.
+    binary: Option<PathBuf>,
 }
 
 impl Node {
@@ -60,6 +62,7 @@ impl Node {
             ready: None,
             record: None,
             clock: None,
+            binary: None,
         })
     }
 
@@ -80,6 +83,11 @@ impl Node {
     pub fn with_clock(mut self, clock: WrongClock) -> Self {
         self.clock = Some(clock);
         self
+    }
+
+    /// Runs `binary` from the next start on, for its command line too; the one under test, if there is none.
+    pub fn run_binary(&mut self, binary: Option<&Path>) {
+        self.binary = binary.map(Path::to_path_buf);
     }
 
     /// Starts the node and waits until it is ready.
@@ -220,7 +228,8 @@ impl Node {
     }
 
     fn command(&self) -> Result<Command> {
-        Ok(self.at_home(self.place.command(binary::amesh()?)))
+        let binary = self.binary.clone().map_or_else(binary::amesh, Ok)?;
+        Ok(self.at_home(self.place.command(binary)))
     }
 
     fn at_home(&self, mut command: Command) -> Command {

@@ -117,7 +117,7 @@ pub struct UpArgs {
     /// Where agents connect; may be given more than once [default: 127.0.0.1:23000 and [::1]:23000].
     #[arg(long, env = "AMESH_API", value_name = "ADDR:PORT", value_delimiter = ',')]
     pub api: Vec<SocketAddr>,
-    /// Where other nodes connect, UDP [default: 0.0.0.0:23001].
+    /// Where other nodes connect, UDP [default: 0.0.0.0:23001, and the same port for IPv6].
     #[arg(long, value_name = "ADDR:PORT")]
     pub mesh: Option<SocketAddr>,
     /// Where other nodes' libp2p connects, UDP [default: 0.0.0.0:23002].

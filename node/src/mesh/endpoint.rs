@@ -1,6 +1,8 @@
 //! The one UDP port of the mesh: QUIC with mutual TLS by node key, for links and for joining. It knows who is at
 //! the other end; whether that one may come in is decided elsewhere. Called by `accept`, `dial` and `join`.
 
+mod second;
+
 use super::identity::Identity;
 use super::proof::EXPORTER_LABEL;
 use super::relay::{self, RelaySocket};
@@ -71,6 +73,8 @@ pub(crate) enum DialError {
 #[derive(Debug, Clone)]
 pub(crate) struct MeshEndpoint {
     endpoint: quinn::Endpoint,
+    /// The same port for IPv6, where `endpoint` listens on every IPv4 address.
+    second: Option<quinn::Endpoint>,
     /// For members that are reached through the swarm.
     relayed: Option<quinn::Endpoint>,
     keypair: libp2p_identity::Keypair,
@@ -90,10 +94,11 @@ impl MeshEndpoint {
         let transport = Arc::new(transport(tuning));
         let server = server_config(&keypair, transport.clone()).map_err(EndpointError::Tls)?;
         let bind = |source| EndpointError::Bind { address, source };
-        let endpoint = quinn::Endpoint::server(server, address).map_err(bind)?;
+        let endpoint = quinn::Endpoint::server(server.clone(), address).map_err(bind)?;
         let local = endpoint.local_addr().map_err(bind)?;
+        let second = second::bind(server, local);
         let relayed_transport = transport.clone();
-        Ok(Self { endpoint, relayed: None, keypair, transport, relayed_transport, local })
+        Ok(Self { endpoint, second, relayed: None, keypair, transport, relayed_transport, local })
     }
 
     /// Links and is linked through `socket` as well.
@@ -116,9 +121,9 @@ impl MeshEndpoint {
         self.local
     }
 
-    /// Whether this socket can send to `address` at all.
+    /// Whether a socket of this port can send to `address` at all.
     pub(crate) fn can_reach(&self, address: &SocketAddr) -> bool {
-        address.port() != 0 && (self.local.is_ipv6() || address.is_ipv4())
+        address.port() != 0 && (self.local.is_ipv6() || address.is_ipv4() || self.second.is_some())
     }
 
     /// Connects to `address`; with `expected`, to that node or to nobody.
@@ -130,7 +135,10 @@ impl MeshEndpoint {
     ) -> Result<quinn::Connection, DialError> {
         let (endpoint, transport) = match &self.relayed {
             Some(relayed) if relay::is_relayed(&address) => (relayed, &self.relayed_transport),
-            _ => (&self.endpoint, &self.transport),
+            _ => (
+                self.second.as_ref().filter(|_| address.is_ipv6()).unwrap_or(&self.endpoint),
+                &self.transport,
+            ),
         };
         let config =
             client_config(&self.keypair, expected, purpose, transport.clone()).map_err(DialError::Tls)?;
@@ -139,38 +147,42 @@ impl MeshEndpoint {
 
     /// The next stranger at the door; `None` once the endpoint is closed.
     pub(crate) async fn incoming(&self) -> Option<quinn::Incoming> {
-        let Some(relayed) = &self.relayed else { return self.endpoint.accept().await };
-        // Both close together.
+        // All close together.
         tokio::select! {
             incoming = self.endpoint.accept() => incoming,
-            incoming = relayed.accept() => incoming,
+            incoming = accept(self.second.as_ref()) => incoming,
+            incoming = accept(self.relayed.as_ref()) => incoming,
         }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &quinn::Endpoint> {
+        [Some(&self.endpoint), self.second.as_ref(), self.relayed.as_ref()].into_iter().flatten()
     }
 
     /// Lets nobody in any more; what is open stays.
     pub(crate) fn stop_accepting(&self) {
-        self.endpoint.set_server_config(None);
-        if let Some(relayed) = &self.relayed {
-            relayed.set_server_config(None);
-        }
+        self.all().for_each(|endpoint| endpoint.set_server_config(None));
     }
 
     /// Closes what is left and waits until the far ends were told.
     pub(crate) async fn close(&self, deadline: Duration) {
-        self.endpoint.close(CloseCode::ShuttingDown.into(), b"");
-        let relayed = self.relayed.as_ref();
-        if let Some(relayed) = relayed {
-            relayed.close(CloseCode::ShuttingDown.into(), b"");
-        }
+        self.all().for_each(|endpoint| endpoint.close(CloseCode::ShuttingDown.into(), b""));
         let idle = async {
-            self.endpoint.wait_idle().await;
-            if let Some(relayed) = relayed {
-                relayed.wait_idle().await;
+            for endpoint in self.all() {
+                endpoint.wait_idle().await;
             }
         };
         if tokio::time::timeout(deadline, idle).await.is_err() {
             tracing::debug!("some links did not close in time");
         }
+    }
+}
+
+/// The next stranger at that socket, if there is one.
+async fn accept(endpoint: Option<&quinn::Endpoint>) -> Option<quinn::Incoming> {
+    match endpoint {
+        Some(endpoint) => endpoint.accept().await,
+        None => std::future::pending().await,
     }
 }
 

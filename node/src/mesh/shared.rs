@@ -156,7 +156,7 @@ impl Shared {
         if let Some(lookout) = &self.lookout {
             lookout.note_answered(&address);
         }
-        if !relay::is_relayed(&address) {
+        if !relay::is_relayed(&address) && !is_of_one_interface(&address) {
             self.peers.learn_address(node, address);
         }
         let host = self.membership().list().member(node).map(|member| member.host.clone());
@@ -178,7 +178,7 @@ impl Shared {
     pub(crate) fn may_pass_on(&self, address: &SocketAddr) -> bool {
         let alone = self.endpoint.local_addr().ip().is_loopback();
         let leads_here = address.ip().is_loopback() && !(alone || self.config.share_loopback);
-        !leads_here && !relay::is_relayed(address)
+        !leads_here && !relay::is_relayed(address) && !is_of_one_interface(address)
     }
 
     /// Something came from `node` just now.
@@ -222,6 +222,11 @@ impl Shared {
             connection.close(super::endpoint::CloseCode::Busy.into(), b"");
         }
     }
+}
+
+/// Whether `address` means something only together with an interface of this machine: multicast finds it again.
+fn is_of_one_interface(address: &SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local())
 }
 
 /// Addresses dialled at a time for one peer.

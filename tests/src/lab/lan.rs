@@ -82,6 +82,39 @@ impl Host {
         ))
     }
 
+    /// Gives the host `eth1`, on the same LAN: a docking station beside the wireless network.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn second_interface(&self, ip: &str) -> Result<()> {
+        let number = self.number;
+        shell(&format!(
+            "ip link add s{number} type veth peer name eth1 netns n{number} && ip link set s{number} master br0 up && \
+             ip -n n{number} addr add {ip}/24 dev eth1 && ip -n n{number} link set eth1 up"
+        ))
+    }
+
+    /// Turns one of the host's interfaces off or on, as its user does.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn switch(&self, interface: &str, on: bool) -> Result<()> {
+        let state = if on { "up" } else { "down" };
+        shell(&format!("ip -n n{} link set {interface} {state}", self.number))
+    }
+
+    /// Leaves the host no IPv4 address on the LAN but `fd77::ip`, and what IPv6 gives itself.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn only_ipv6(&self, ip: &str) -> Result<()> {
+        let number = self.number;
+        shell(&format!(
+            "ip -n n{number} addr flush dev eth0 scope global && \
+             ip -n n{number} addr add fd77::{ip}/64 dev eth0 nodad"
+        ))
+    }
+
     /// Pulls the cable: both ends see the link go down.
     ///
     /// # Errors

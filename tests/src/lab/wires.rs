@@ -52,6 +52,18 @@ impl Lan {
         }
         Ok(())
     }
+
+    /// Splits the LAN in two: `hosts` reach each other only, until [`Host::mend_behind_the_switch`]. No end sees anything.
+    ///
+    /// # Errors
+    /// When the tools fail, or a host is unknown.
+    pub fn split_off(&self, hosts: &[&str]) -> Result<()> {
+        shell("ip link add br-apart type bridge 2>/dev/null; ip link set br-apart up")?;
+        for name in hosts {
+            shell(&format!("ip link set p{} master br-apart", self.host(name)?.number))?;
+        }
+        Ok(())
+    }
 }
 
 /// As the box at home does: outgoing connections get its address, nothing unasked for comes in.

@@ -72,3 +72,26 @@ async fn a_port_that_is_taken_is_reported_with_the_flag_that_mends_it() {
     let error = MeshEndpoint::bind(at_a.local_addr(), &a, &Tuning::default()).unwrap_err();
     assert!(error.to_string().contains("--mesh"), "{error}");
 }
+
+#[tokio::test]
+async fn who_listens_on_every_ipv4_address_is_reached_by_ipv6_at_the_same_port() {
+    let b = Identity::from_seed(&[2; 32]);
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let at_b = MeshEndpoint::bind(any, &b, &Tuning::default()).unwrap();
+    let port = at_b.local_addr().port();
+    for ip in [std::net::Ipv6Addr::LOCALHOST.into(), std::net::IpAddr::from(Ipv4Addr::LOCALHOST)] {
+        let at_a = MeshEndpoint::bind(any, &Identity::from_seed(&[1; 32]), &Tuning::default()).unwrap();
+        let address = SocketAddr::new(ip, port);
+        if at_b.second.is_none() {
+            println!("this machine has no IPv6");
+            assert!(!at_a.can_reach(&SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port))));
+            continue;
+        }
+        assert!(at_a.can_reach(&address));
+        let (dialed, accepted) =
+            tokio::join!(at_a.dial(address, Some(b.node_id()), Purpose::Link), accept_one(&at_b));
+        assert_eq!(dialed.unwrap().remote_address(), address);
+        // Never an IPv4 address in the form of IPv6.
+        assert_eq!(accepted.unwrap().remote_address().is_ipv4(), ip.is_ipv4());
+    }
+}

@@ -112,8 +112,7 @@ impl Manager {
                 self.cache().lose(&node, source, now).then_some(Event::Lost { node, source })
             }
             Event::InterfacesChanged => {
-                self.cache().forget_silence();
-                self.finders.iter().for_each(|finder| finder.refresh());
+                self.look_again();
                 Some(Event::InterfacesChanged)
             }
         }
@@ -189,6 +188,13 @@ impl Manager {
     /// Somebody proved to be the node sought at `address`.
     pub fn note_answered(&self, address: &SocketAddr) {
         self.cache().note_answered(address);
+    }
+
+    /// Asks every source anew, and believes again in addresses that were silent: this machine is somewhere else now, or
+    /// slept.
+    pub fn look_again(&self) {
+        self.cache().forget_silence();
+        self.finders.iter().for_each(|finder| finder.refresh());
     }
 
     /// How each source is doing.

@@ -1,6 +1,6 @@
 //! The amesh node as a library. The binary in `bin/amesh.rs` is a thin command line over it.
 //!
-//! Dependencies point one way: `tasks`, `clock`, `authorities` ← `attachments`, `agents` ← `message` ← `mesh`, `bridge` ← `http` ← `config`, `node`;
+//! Dependencies point one way: `tasks`, `clock`, `waking`, `authorities` ← `attachments`, `agents` ← `message` ← `mesh`, `bridge` ← `http` ← `config`, `node`;
 //! apart from that, `authorities` ← `client` ← `cli` (DESIGN §2; `tests/tests/structure.rs` holds it).
 
 pub mod agents;
@@ -16,3 +16,4 @@ pub mod mesh;
 pub mod message;
 pub mod node;
 pub mod tasks;
+pub mod waking;

@@ -20,6 +20,7 @@ use crate::http::{self, control};
 use crate::mesh::{self, Identity, Mesh, MeshError, private_dir};
 use crate::message::{self, Hallway};
 use crate::tasks::Tasks;
+use crate::waking::Waking;
 use amesh_discovery::finder::{Event, Finder};
 use amesh_discovery::hosts::libp2p::{Config as SwarmConfig, Swarm};
 use amesh_discovery::hosts::{mdns::Mdns, static_list::StaticList};
@@ -86,11 +87,13 @@ impl App {
             clock.clone(),
             groups.hallway.clone(),
         );
-        let mesh = start_mesh(&config, &data_dir, identity, &store, &hallway, &clock, &groups).await?;
+        let waking = Waking::notice(clock.clone(), &groups.hallway);
+        let mesh =
+            start_mesh(&config, &data_dir, identity, &store, &hallway, (&clock, &waking), &groups).await?;
         agents.webhooks().protect(mesh.listen_addr().port());
-        let http_mesh = start_http_mesh(&config, &store, &hallway, &clock)?;
-        hallway.start_expiry();
-        housekeeping::start(&groups.hallway, store.clone(), clock.clone(), data_dir.clone());
+        let http_mesh = start_http_mesh(&config, &store, &hallway, (&clock, &waking))?;
+        hallway.start_expiry(waking.clone());
+        housekeeping::start(&groups.hallway, store.clone(), clock.clone(), waking, data_dir.clone());
         let ready = Ready::of(&naming, bound.addresses(), mesh.listen_addr(), mesh.node_id());
         let ready = Ready { http_mesh: for_hosts.as_ref().map(http::http_mesh::Bound::address), ..ready };
         let stop_requested = Arc::new(Notify::new());
@@ -194,13 +197,14 @@ fn start_http_mesh(
     config: &Config,
     store: &Store,
     hallway: &Hallway,
-    clock: &SharedClock,
+    (clock, waking): (&SharedClock, &Waking),
 ) -> Result<HttpMesh, http_mesh::StartError> {
     let parts = http_mesh::Parts {
         store: store.clone(),
         hallway: hallway.clone(),
         clock: clock.clone(),
         tasks: Tasks::new("http mesh"),
+        waking: waking.clone(),
     };
     let authorities = config.ca_certificates.clone();
     HttpMesh::start(http_mesh::Config { authorities, ..config.http_mesh.clone() }, parts)
@@ -212,7 +216,7 @@ async fn start_mesh(
     identity: Identity,
     store: &Store,
     hallway: &Hallway,
-    clock: &SharedClock,
+    (clock, waking): (&SharedClock, &Waking),
     groups: &Groups,
 ) -> Result<Mesh, BuildError> {
     let swarm = swarm(config, &identity);
@@ -224,6 +228,7 @@ async fn start_mesh(
         hallway: hallway.clone(),
         clock: clock.clone(),
         tasks: Tasks::new("mesh"),
+        waking: waking.clone(),
         discovery: Some(discovery),
         swarm,
     };

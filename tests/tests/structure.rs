@@ -6,18 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 const CRATES: [&str; 6] = ["proto", "store", "discovery", "node", "tests", "examples"];
 
 /// What each top-level module of `node` may see. `client` and `cli` stand apart from the line.
-const NODE_LINE: [(&str, &[&str]); 13] = [
+const NODE_LINE: [(&str, &[&str]); 14] = [
     ("tasks", &[]),
     ("clock", &[]),
+    ("waking", &["tasks", "clock"]),
     ("authorities", &[]),
     ("attachments", &["tasks"]),
     ("agents", &["tasks", "clock"]),
-    ("message", &["tasks", "clock", "authorities", "agents"]),
-    ("mesh", &["tasks", "clock", "attachments", "agents", "message"]),
-    ("bridge", &["tasks", "clock", "authorities", "agents", "message"]),
+    ("message", &["tasks", "clock", "waking", "authorities", "agents"]),
+    ("mesh", &["tasks", "clock", "waking", "attachments", "agents", "message"]),
+    ("bridge", &["tasks", "clock", "waking", "authorities", "agents", "message"]),
     ("http", &["tasks", "clock", "attachments", "agents", "message", "mesh", "bridge"]),
     ("config", &["tasks", "clock", "authorities", "agents", "message", "mesh", "bridge", "http"]),
-    ("node", &["tasks", "clock", "agents", "message", "mesh", "bridge", "http", "config"]),
+    ("node", &["tasks", "clock", "waking", "agents", "message", "mesh", "bridge", "http", "config"]),
     ("client", &["authorities"]),
     ("cli", &["client", "clock"]),
 ];

@@ -23,6 +23,20 @@ impl Shared {
         if !changed.persist {
             return Ok(());
         }
+        self.take_effect(changed).await?;
+        self.renew_epoch().await
+    }
+
+    /// Begins another epoch where two were begun with one number, and that is for this node to mend.
+    pub(crate) async fn renew_epoch(self: &Arc<Self>) -> Result<(), FileError> {
+        let renewed = self.membership().renew(rand::random(), self.clock.now());
+        match renewed {
+            Some(changed) => self.take_effect(changed).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn take_effect(self: &Arc<Self>, changed: Changed) -> Result<(), FileError> {
         self.save().await?;
         self.settle_peers();
         if changed.out {

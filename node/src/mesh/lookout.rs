@@ -1,6 +1,7 @@
-//! What discovery says, turned into news for the peers' tasks. Run by `mod` as one task.
+//! What discovery says, and that this machine woke up, turned into news for the peers' tasks. Run by `mod` as two tasks.
 
 use super::shared::Shared;
+use crate::waking::Waking;
 use amesh_discovery::finder::{Candidate, Event};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -22,5 +23,17 @@ pub(crate) async fn run(shared: Arc<Shared>, mut events: mpsc::Receiver<Event>) 
             // A hint only: the link itself knows better whether it lives.
             Event::Lost { .. } => {}
         }
+    }
+}
+
+/// Takes everything up again whenever this machine wakes up: whatever is open may be dead, whoever was off may be there.
+pub(crate) async fn wake(shared: Arc<Shared>, mut waking: Waking) {
+    loop {
+        waking.next().await;
+        if let Some(lookout) = &shared.lookout {
+            lookout.look_again();
+        }
+        shared.peers.tell_all(|news| news.interfaces = true);
+        shared.seeds.poke();
     }
 }

@@ -59,6 +59,7 @@ pub use identity::{Identity, IdentityError};
 use crate::clock::SharedClock;
 use crate::message::Hallway;
 use crate::tasks::{StillRunning, Tasks};
+use crate::waking::Waking;
 use amesh_discovery::finder::Event;
 use amesh_discovery::hosts::libp2p::Swarm;
 use amesh_discovery::manager::Manager;
@@ -102,6 +103,8 @@ pub struct Parts {
     pub clock: SharedClock,
     /// The mesh's own group of tasks: it is shut down with it.
     pub tasks: Tasks,
+    /// Tells when this machine has slept.
+    pub waking: Waking,
     /// Who is out there, and its news.
     pub discovery: Option<(Arc<Manager>, mpsc::Receiver<Event>)>,
     /// What reaches members that nothing direct leads to; one of discovery's sources.
@@ -114,7 +117,7 @@ impl Mesh {
     /// # Errors
     /// When the port, the mesh file or the store cannot be used.
     pub async fn start(config: Config, parts: Parts) -> Result<Self, StartError> {
-        let Parts { data_dir, identity, store, hallway, clock, tasks, discovery, swarm } = parts;
+        let Parts { data_dir, identity, store, hallway, clock, tasks, waking, discovery, swarm } = parts;
         let host = hallway.agents().directory().naming().host.clone();
         if !is_host_label(&host) {
             return Err(StartError::HostLabel(host));
@@ -151,7 +154,8 @@ impl Mesh {
         shared.hallway.add_carrier(MeshCarrier::of(&shared));
         shared.settle_peers();
         shared.return_stray_mail();
-        run(&shared, events);
+        shared.renew_epoch().await?;
+        run(&shared, events, waking);
         shared.announce();
         Ok(Self { shared, changing: Arc::default() })
     }
@@ -230,12 +234,13 @@ fn fresh(identity: &Identity, host: &str, now: UnixMillis) -> Membership {
     Membership::found(identity.key().clone(), host, MeshId(rand::random()), rand::random(), now)
 }
 
-fn run(shared: &Arc<Shared>, events: Option<mpsc::Receiver<Event>>) {
+fn run(shared: &Arc<Shared>, events: Option<mpsc::Receiver<Event>>, waking: Waking) {
     // Not until stopped: who is being let in is let in, or told.
     shared.tasks.spawn(accept::run(shared.clone()));
     shared.tasks.spawn_until_stopped(seeds::run(shared.clone()));
     shared.tasks.spawn_until_stopped(publish(shared.clone()));
     shared.tasks.spawn_until_stopped(moves::run(shared.clone()));
+    shared.tasks.spawn_until_stopped(lookout::wake(shared.clone(), waking));
     relay::run(shared);
     if let Some(events) = events {
         shared.tasks.spawn_until_stopped(lookout::run(shared.clone(), events));

@@ -12,3 +12,4 @@ mod rotation;
 mod shown;
 mod strangers;
 mod village;
+mod waking;

@@ -5,14 +5,16 @@
 
 use super::Hallway;
 use super::notice::Notice;
+use crate::waking::Waking;
 use amesh_proto::message::Mail;
 use amesh_store::{Expiring, StoreError};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 impl Hallway {
-    /// Looks for expired mail from time to time, as a task of the hallway's group. Called once, by `node`.
-    pub fn start_expiry(&self) {
+    /// Looks for expired mail from time to time, and when this machine wakes up, as a task of the hallway's group. Called
+    /// once, by `node`.
+    pub fn start_expiry(&self, mut waking: Waking) {
         let hallway = self.clone();
         let pause = Duration::from_secs(self.inner.config.expire_every_s.max(1));
         self.inner.tasks.spawn_until_stopped(async move {
@@ -20,7 +22,7 @@ impl Hallway {
                 if let Err(error) = hallway.expire().await {
                     tracing::error!(%error, "expired mail could not be removed");
                 }
-                tokio::time::sleep(pause).await;
+                waking.rest(pause).await;
             }
         });
     }

@@ -3,17 +3,18 @@
 
 use crate::clock::SharedClock;
 use crate::tasks::Tasks;
+use crate::waking::Waking;
 use amesh_proto::time::UnixMillis;
 use amesh_store::{Store, backup_name, rotate_backups};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Sweeps every hour, and looks whether the newest backup is a day old.
-pub(super) fn start(tasks: &Tasks, store: Store, clock: SharedClock, data_dir: PathBuf) {
+/// Sweeps every hour and when this machine wakes up, and looks whether the newest backup is a day old.
+pub(super) fn start(tasks: &Tasks, store: Store, clock: SharedClock, mut waking: Waking, data_dir: PathBuf) {
     let dir = data_dir.join("backups");
     tasks.spawn_until_stopped(async move {
         loop {
-            tokio::time::sleep(LOOK).await;
+            waking.rest(LOOK).await;
             if let Err(error) = store.sweep().await {
                 tracing::warn!(%error, "bodies that no message names could not be swept");
             }

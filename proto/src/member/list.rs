@@ -1,6 +1,8 @@
 //! A mesh's member list: a set of signed statements that only grows, and the view they add up to. Two nodes that have
 //! exchanged lists agree on every member, whatever order the statements came in (DESIGN §3).
 
+mod renewal;
+
 use super::{Departure, MemberEntry, Membership, MeshId, Removal, StatementId, is_host_label, view};
 use crate::node_id::{NodeId, NodeKey, sha256};
 use crate::time::UnixMillis;

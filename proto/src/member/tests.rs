@@ -171,6 +171,41 @@ fn two_removals_of_one_epoch_agree_on_one_secret() {
 }
 
 #[test]
+fn where_an_epoch_was_begun_twice_the_author_that_counts_begins_another_and_then_nobody() {
+    let mut ours = founded();
+    for node in 1..4 {
+        ours.introduce(&key(0), id(node), &format!("h{node}"), true, NOW).unwrap();
+    }
+    let mut theirs = copy_of(&ours);
+    ours.remove(&key(0), id(2), true, &[1; 32], NOW).unwrap();
+    theirs.remove(&key(1), id(3), true, &[2; 32], NOW).unwrap();
+    assert_eq!((ours.renewer(), theirs.renewer()), (None, None));
+    theirs.merge(&ours.statements()).unwrap();
+    ours.merge(&theirs.statements()).unwrap();
+    assert_eq!((ours.renewer(), theirs.renewer()), (Some(id(0)), Some(id(0))));
+    assert_eq!(theirs.renew(&key(1), &[9; 32], NOW), Ok(None));
+    let stood = standing(&ours);
+    assert!(ours.renew(&key(0), &[4; 32], NOW).unwrap().is_some());
+    assert_eq!((ours.epoch(), ours.epoch_check(3)), (3, Some(Secrets::check(&[4; 32]))));
+    theirs.merge(&ours.statements()).unwrap();
+    assert_eq!((standing(&ours), standing(&theirs)), (stood.clone(), stood));
+    assert_eq!((ours.renewer(), theirs.renewer(), theirs.epoch()), (None, None, 3));
+}
+
+#[test]
+fn where_the_authors_of_one_epoch_removed_each_other_the_longest_standing_begins_another() {
+    let mut ours = founded();
+    for node in 1..4 {
+        ours.introduce(&key(0), id(node), &format!("h{node}"), true, NOW).unwrap();
+    }
+    let mut theirs = copy_of(&ours);
+    ours.remove(&key(1), id(2), true, &[1; 32], NOW).unwrap();
+    theirs.remove(&key(2), id(1), true, &[2; 32], NOW).unwrap();
+    ours.merge(&theirs.statements()).unwrap();
+    assert_eq!((standing(&ours), ours.renewer()), (vec![id(0), id(3)], Some(id(0))));
+}
+
+#[test]
 fn of_two_members_with_one_host_label_the_older_holds_it() {
     let mut ours = founded();
     ours.introduce(&key(0), id(1), "h1", true, NOW).unwrap();

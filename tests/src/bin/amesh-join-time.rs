@@ -1,21 +1,22 @@
 //! Measures, in the LAN lab, what a user waits for, p50 and p95: from `amesh up --join` on a second host
-//! to a connected member (issue 2, "it must show" 3), and from the end of an outage to the first letter that waited for
-//! it (5). A measurement, not a test: run it with `cargo run --release`; `--help` names the rows.
+//! to a connected member (issue 2, "it must show" 3), from the end of an outage to the first letter that waited for
+//! it (5), and until 10,000 have arrived (issue 4, "speed to reach"). A measurement, not a test: run it with `cargo run --release`; `--help` names the rows.
 
-use amesh_tests::agent::TestAgent;
+use amesh_tests::agent::{Letter, TestAgent};
+use amesh_tests::bench::load::{Shot, fire};
 use amesh_tests::lab::{self, Lan};
 use amesh_tests::mesh::Mesh;
 use amesh_tests::node::Node;
 use amesh_tests::wait::wait_until;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use std::time::{Duration, Instant};
 
 /// Measures in the LAN lab what a user waits for.
 #[derive(Parser, Debug)]
 #[command(
-    after_help = "It needs `unshare`, `ip` and `nft`, and no root. A run of the rows cable, switch and thaw \
-    waits until the link is given up, about 15 seconds: 20 runs of one of them take some five minutes."
+    after_help = "It needs `unshare`, `ip` and `nft`, and no root. A run of the rows cable, switch, thaw and \
+    drain waits until the link is given up, about 15 seconds: 20 runs of one of them take some five minutes."
 )]
 struct Args {
     /// What to measure; everything, if nothing is named.
@@ -42,6 +43,8 @@ enum Row {
     Restart,
     /// From the thawing of the recipient's frozen process.
     Thaw,
+    /// From the cable back in, with 10,000 letters to one agent waiting: the first of them, and the last.
+    Drain,
 }
 
 fn main() -> Result<()> {
@@ -57,7 +60,10 @@ async fn measure(lan: Lan, rows: Vec<Row>, runs: u32) -> Result<()> {
     if rows.contains(&Row::Join) {
         join(&lan, runs).await?;
     }
-    let outages: Vec<Row> = rows.into_iter().filter(|row| *row != Row::Join).collect();
+    if rows.contains(&Row::Drain) {
+        drain(&lan, runs).await?;
+    }
+    let outages: Vec<Row> = rows.into_iter().filter(|row| !matches!(row, Row::Join | Row::Drain)).collect();
     if outages.is_empty() {
         return Ok(());
     }
@@ -66,6 +72,52 @@ async fn measure(lan: Lan, rows: Vec<Row>, runs: u32) -> Result<()> {
         friends.after(row, runs).await?;
     }
     Ok(())
+}
+
+/// Nodes with room for [`QUEUED`] letters of 1 KB from one agent to one other.
+async fn drain(lan: &Lan, runs: u32) -> Result<()> {
+    let settings = tempfile::NamedTempFile::new()?;
+    std::fs::write(settings.path(), ROOM)?;
+    println!("{QUEUED} letters wait; limits raised for it:\n{ROOM}");
+    let config = settings.path().to_str().context("a path that is no text")?;
+    let nodes = lan.hosts().iter().map(|host| host.node(&["--config", config])).collect::<Result<_>>()?;
+    let mesh = Mesh::of(nodes).await?;
+    let (ann, bob) = (mesh[0].agent("ann").await?, mesh[1].agent("bob").await?);
+    wait_until("bob's name", || async { Ok(ann.send(&bob.address, "hello").await.is_ok()) }).await?;
+    wait_until("a letter", || async { Ok(!bob.take().await?.is_empty()) }).await?;
+    let (mut first, mut last) = (Vec::new(), Vec::new());
+    for run in 1..=runs {
+        mesh.linked().await?;
+        lan.host("bob")?.pull_cable()?;
+        unlinked(&mesh[0], "bob").await?;
+        fill(&mesh[0], &ann, &bob).await?;
+        let ended = Instant::now();
+        lan.host("bob")?.plug_cable()?;
+        wait_until("the first letter", || async { Ok(waiting(&bob).await? > 0) }).await?;
+        first.push(noted(Row::Drain, run, ended.elapsed()));
+        wait_until("the last letter", || async { Ok(waiting(&bob).await? >= QUEUED) }).await?;
+        last.push(noted(Row::Drain, run, ended.elapsed()));
+        ensure!(bob.take().await?.len() == QUEUED, "more or less arrived than was sent");
+    }
+    report("from the cable back in to the first of 10,000 letters", first)?;
+    report(Row::Drain.what(), last)
+}
+
+/// Queues the letters, from 64 callers at once.
+async fn fill(node: &Node, from: &TestAgent, to: &TestAgent) -> Result<()> {
+    let shot = |number: usize| {
+        let letter = Letter::new(&to.address, &format!("letter {number:06}"), &"x".repeat(960));
+        Shot { api_key: from.key.as_str().into(), body: from.signed(&letter).to_string().into() }
+    };
+    let (api, shots) = (node.ready()?.api, (0..QUEUED).map(shot).collect());
+    let fired = node.place().run(async move { fire(api, "/v1/route", shots, 64).await }).await??;
+    ensure!(fired.failed == 0, "{} letters were not taken: {:?}", fired.failed, fired.first_failure);
+    Ok(())
+}
+
+async fn waiting(agent: &TestAgent) -> Result<usize> {
+    let counted = agent.get("/v1/messages/pending/count").await?.ok()?;
+    counted["total"].as_u64().and_then(|total| usize::try_from(total).ok()).context("no total")
 }
 
 /// From starting the process with a ticket to a link that both `peers` and this program see.
@@ -143,7 +195,7 @@ impl Friends {
                 Ok(())
             }
             Row::Start => self.mesh[1].stop().await,
-            Row::Join => Ok(()),
+            Row::Join | Row::Drain => Ok(()),
             Row::Thaw => {
                 self.mesh[1].freeze()?;
                 unlinked(&self.mesh[0], "bob").await
@@ -162,7 +214,7 @@ impl Friends {
                 self.mesh[1].start().await?;
                 self.bob = self.mesh[1].found_by(&self.bob)?;
             }
-            Row::Join => {}
+            Row::Join | Row::Drain => {}
             Row::Thaw => self.mesh[1].thaw()?,
         }
         Ok(ended)
@@ -195,6 +247,7 @@ impl Row {
                 "from the cable back in, the sending node restarted meanwhile, to the first letter"
             }
             Self::Thaw => "from the thawing of the recipient's node to the first letter",
+            Self::Drain => "from the cable back in to the last of 10,000 letters",
         }
     }
 }
@@ -223,3 +276,16 @@ const LONGEST_RUN: Duration = Duration::from_secs(120);
 const STARTING: Duration = Duration::from_secs(300);
 /// Letters that wait for the end of each outage.
 const WAITING: usize = 5;
+/// Letters to one agent.
+const QUEUED: usize = 10_000;
+const ROOM: &str = "[store]
+mailbox_new = 20000
+outbox_messages = 20000
+outbox_per_agent = 20000
+[http.local_limits]
+route_per_minute = 10000000
+received_per_minute = 10000000
+route_burst = 100000
+pending_per_minute = 10000000
+other_per_minute = 10000000
+";

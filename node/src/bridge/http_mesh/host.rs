@@ -192,6 +192,12 @@ impl Host {
         self.wake.notify_one();
     }
 
+    /// This machine slept: the host may be back.
+    pub(super) fn try_again(&self) {
+        self.state().backoff.sign_of_life();
+        self.wake.notify_one();
+    }
+
     /// When it may be tried again. It may lie in the past.
     pub(super) fn next_at(&self) -> Duration {
         let state = self.state();

@@ -24,6 +24,7 @@ use crate::agents::directory::Directory;
 use crate::clock::SharedClock;
 use crate::message::Hallway;
 use crate::tasks::{StillRunning, Tasks};
+use crate::waking::Waking;
 use amesh_proto::address::Address;
 use amesh_proto::api::control::{HttpHost, HttpHostRequest, HttpHosts};
 use amesh_proto::api::http_mesh::HostFace;
@@ -49,6 +50,8 @@ pub struct Parts {
     pub clock: SharedClock,
     /// Its own group of tasks.
     pub tasks: Tasks,
+    /// Tells when this machine has slept.
+    pub waking: Waking,
 }
 
 /// Why the HTTP mesh does not start.
@@ -63,6 +66,14 @@ pub enum StartError {
     /// No requests can be made.
     #[error("no HTTP client could be made: {0}")]
     Client(#[from] reqwest::Error),
+}
+
+/// Tries every host again whenever this machine wakes up.
+async fn wake(shared: Arc<Shared>, mut waking: Waking) {
+    loop {
+        waking.next().await;
+        shared.hosts.all().iter().for_each(|host| host.try_again());
+    }
 }
 
 /// See the module. Cheap to clone.
@@ -105,7 +116,7 @@ impl HttpMesh {
     /// # Errors
     /// [`StartError`].
     pub fn start(config: Config, parts: Parts) -> Result<Self, StartError> {
-        let Parts { store, hallway, clock, tasks } = parts;
+        let Parts { store, hallway, clock, tasks, waking } = parts;
         let (client, retry) = (Client::new(&config)?, hallway.config().retry);
         let directory = hallway.agents().directory();
         let hosts = Hosts::of(&config, directory.naming(), retry)?;
@@ -132,6 +143,7 @@ impl HttpMesh {
         shared.hallway.add_carrier(HttpCarrier::of(&mesh));
         shared.hallway.ask_elsewhere(Arc::new(Search(Arc::downgrade(shared))));
         shared.hosts.all().into_iter().for_each(|host| mesh.serve(host));
+        shared.tasks.spawn_until_stopped(wake(shared.clone(), waking));
         Ok(mesh)
     }
 

@@ -2,6 +2,7 @@
 //! `accept`, `dial`, `join` and the control socket; [`greeting`] holds the part of it that opens a link.
 
 mod greeting;
+mod renewal;
 #[cfg(test)]
 mod tests;
 

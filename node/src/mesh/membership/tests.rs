@@ -222,6 +222,34 @@ fn removals_on_both_sides_of_a_partition_end_with_one_secret() {
 }
 
 #[test]
+fn after_removals_on_both_sides_of_a_partition_no_removed_member_knows_the_secret_in_force() {
+    let mut a = founder();
+    let mut b = join(&mut a, 1);
+    let (mut c, mut d) = (join(&mut a, 2), join(&mut a, 3));
+    for other in [&mut b, &mut c, &mut d] {
+        open(&mut a, other).unwrap();
+    }
+    // c is on the side of a and gets its secret, d that of b; each is removed by the other side.
+    let ours = a.remove(d.id(), true, [2; 32], NOW).unwrap();
+    hear(&mut c, ours.tell);
+    let theirs = b.remove(c.id(), true, [3; 32], NOW).unwrap();
+    hear(&mut d, theirs.tell);
+    assert_eq!(open(&mut b, &mut a), Ok(()));
+    assert_eq!(b.renew([5; 32], NOW), None, "the older author does it");
+    let renewed = a.renew([4; 32], NOW).unwrap();
+    assert!(renewed.persist && renewed.removed.is_empty() && renewed.added.is_empty());
+    let told = hear(&mut b, renewed.tell);
+    assert!(told.persist);
+    for member in [&a, &b] {
+        assert_eq!(member.current().map(|held| held.secret), Some([4; 32]));
+    }
+    for removed in [&c, &d] {
+        assert!(removed.secrets.iter().all(|held| held.secret != [4; 32]));
+    }
+    assert_eq!((a.renew([6; 32], NOW), b.renew([6; 32], NOW)), (None, None));
+}
+
+#[test]
 fn news_travel_round_a_mesh_and_come_to_rest() {
     let mut a = founder();
     let mut members: Vec<Membership> = (1..5).map(|number| join(&mut a, number)).collect();

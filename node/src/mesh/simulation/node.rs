@@ -230,6 +230,11 @@ impl Node {
         if let Some(connection) = link {
             self.link_saved(connection);
         }
+        if self.membership().list().renewer() == Some(self.id) {
+            let (secret, wall) = (self.random.random(), self.wall(now));
+            let renewed = self.membership().renew(secret, wall).unwrap_or_default();
+            self.apply(renewed, None);
+        }
     }
 
     fn settle_peers(&mut self, now: Duration) {

@@ -60,7 +60,7 @@ async fn carry(from: Arc<UdpSocket>, through: Arc<UdpSocket>, to: SocketAddr, lo
 }
 
 /// Two members with nothing but a cable between them.
-async fn cabled() -> (Node, Node, Cable) {
+pub(super) async fn cabled() -> (Node, Node, Cable) {
     let (a, b) = (Node::start("alpha").await, Node::start("beta").await);
     let cable = Cable::between(&a, &b).await;
     let ticket = Ticket { addresses: vec![cable.as_first], ..a.mesh.invite(None, false).await.unwrap() };

@@ -6,6 +6,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::mesh::{Config, Identity, Mesh, MeshError, Parts};
 use crate::message::{self, Accepted, Hallway, Refusal};
 use crate::tasks::Tasks;
+use crate::waking::Waking;
 use amesh_discovery::finder::{Candidate, Event, Finder, Source};
 use amesh_discovery::hosts::libp2p::{Config as SwarmConfig, Swarm};
 use amesh_discovery::hosts::memory::Memory;
@@ -25,6 +26,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 /// A node without doors.
 pub(super) struct Node {
@@ -34,6 +36,8 @@ pub(super) struct Node {
     /// What discovery hears and is asked.
     pub(super) finder: Arc<Memory>,
     ears: Tasks,
+    /// Sent to when its machine wakes up.
+    pub(super) wakes: watch::Sender<()>,
     secret: Option<String>,
     host: String,
     pub(super) disk: MemoryDisk,
@@ -121,6 +125,7 @@ impl Node {
         for work in started.work {
             ears.spawn(work);
         }
+        let (wakes, waking) = Waking::by_hand();
         let parts = Parts {
             data_dir: Some(data.path().to_owned()),
             identity,
@@ -128,12 +133,13 @@ impl Node {
             hallway: hallway.clone(),
             clock,
             tasks: Tasks::new("mesh"),
+            waking,
             discovery: Some((started.manager, started.events)),
             swarm: swarm.clone(),
         };
         let mesh = Mesh::start(config, parts).await.unwrap();
         let listen = mesh.listen_addr();
-        Self { mesh, hallway, store, finder, ears, secret, host, disk, data, listen, swarm }
+        Self { mesh, hallway, store, finder, ears, wakes, secret, host, disk, data, listen, swarm }
     }
 
     /// Stops in good order. What is on disk stays.

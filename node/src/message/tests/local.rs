@@ -237,6 +237,32 @@ async fn mail_that_expires_unread_is_gone_and_its_sender_is_told() {
     assert_eq!((status.status.as_str(), status.error.unwrap().code.as_str()), ("failed", "expired"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ran_out_while_the_machine_slept_ends_when_it_wakes_up() {
+    let house = House::with(
+        Config { expire_every_s: 1_000_000, ..Config::default() },
+        amesh_store::Config::default(),
+    );
+    let (alice, bob) = (house.agent("alice").await, house.agent("bob").await);
+    let mut request = signed("alice", "bob", "stale after the nap");
+    request.expires_at = Some(NOW.plus(Duration::from_secs(1800)).to_rfc3339());
+    house.send(&alice, request).await.unwrap();
+    // The clocks have been compared before.
+    house.hallway.expire().await.unwrap();
+    let (wakes, waking) = crate::waking::Waking::by_hand();
+    house.hallway.start_expiry(waking);
+    house.clock.advance(Duration::from_secs(3600));
+    wakes.send_replace(());
+    let told = async {
+        while house.inbox(&alice).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), told).await.expect("the sender was not told");
+    assert_eq!(house.inbox(&bob).len(), 0);
+    assert!(house.hallway.clock_is_steady(), "an hour's sleep is no jump of the clock");
+}
+
 #[tokio::test]
 async fn an_expired_notice_brings_no_further_notice() {
     let house = House::new();

@@ -26,6 +26,7 @@ use amesh_discovery::hosts::libp2p::{Config as SwarmConfig, Swarm};
 use amesh_discovery::hosts::{mdns::Mdns, static_list::StaticList};
 use amesh_discovery::interfaces::Interfaces;
 use amesh_discovery::manager::{self, Manager};
+use amesh_proto::injection::Rules;
 use amesh_store::Store;
 use file::NodeFile;
 use std::future::Future;
@@ -67,6 +68,7 @@ impl App {
         let naming = naming::of(&config)?;
         let clock: SharedClock = Arc::new(SystemClock);
         // Everything that can fail cheaply comes before the store is opened.
+        let injection_rules = injection_rules(&config)?;
         let bound = http::bind(&http_config(&config)).await?;
         let for_hosts = http::http_mesh::bind(config.http_mesh.listen).await?;
         private_dir(&data_dir)?;
@@ -87,6 +89,9 @@ impl App {
             clock.clone(),
             groups.hallway.clone(),
         );
+        if let Some(rules) = injection_rules {
+            hallway.scan_with(rules);
+        }
         let waking = Waking::notice(clock.clone(), &groups.hallway);
         let mesh =
             start_mesh(&config, &data_dir, identity, &store, &hallway, (&clock, &waking), &groups).await?;
@@ -181,6 +186,15 @@ pub fn store_dir(data_dir: &Path) -> PathBuf {
 fn open_store(data_dir: &Path, config: &Config) -> Result<Store, BuildError> {
     let cause = |cause| BuildError::Store { data_dir: data_dir.to_path_buf(), cause };
     Store::open(&store_dir(data_dir), config.store.clone()).map_err(cause)
+}
+
+/// The built-in rules with the owner's, where there are some.
+fn injection_rules(config: &Config) -> Result<Option<Rules>, BuildError> {
+    let Some(path) = config.message.injection_rules.clone() else { return Ok(None) };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Rules::with(&text).map(Some).map_err(|cause| BuildError::Rules { path, cause }),
+        Err(cause) => Err(BuildError::RulesFile { path, cause }),
+    }
 }
 
 fn http_config(config: &Config) -> http::Config {

@@ -119,7 +119,11 @@ impl Listing {
             .iter()
             .map(|one| {
                 let mark = if one.status == "unread" { "*" } else { " " };
-                let trust = if one.trust == "verified" { String::new() } else { one.trust.to_uppercase() };
+                let mut trust =
+                    if one.trust == "verified" { String::new() } else { one.trust.to_uppercase() };
+                if !one.injection_flags.is_empty() {
+                    trust = format!("{trust} SUSPICIOUS").trim_start().to_owned();
+                }
                 [
                     mark.to_owned(),
                     one.id.clone(),

@@ -8,11 +8,14 @@ use super::received::Received;
 use super::shell_fence;
 use amesh_proto::address::Address;
 use amesh_proto::canonical::Signable;
+use amesh_proto::injection::{Category, Flags, Rules};
+use amesh_proto::json::parse_object;
 use amesh_proto::key::PublicKey;
 use amesh_proto::message::Priority;
 use amesh_proto::sign::verify_delivered;
 use amesh_proto::time::UnixMillis;
 use amesh_proto::trust::{self, Trust};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// A message with its judgement.
@@ -32,6 +35,8 @@ pub struct Judged {
     pub original: Box<RawValue>,
     /// The sender's key.
     pub key: Option<PublicKey>,
+    /// What it seems to try: what its provider noticed, and what is noticed here (INJ-1).
+    pub flags: Flags,
 }
 
 /// Why a message is not believed.
@@ -111,9 +116,7 @@ impl Judged {
         let mut security = local.object("security");
         security.put("trust", self.trust.as_str());
         security.put("wrapped", &(self.trust != Trust::Verified));
-        if security.get("injection_flags").is_none() {
-            security.put("injection_flags", &[""; 0]);
-        }
+        security.put("injection_flags", &self.flags.ids());
         security.put("verified_at", &self.verified.then(|| now.to_rfc3339()));
         local.put("received_at", &now.to_rfc3339());
         local.put("status", "unread");
@@ -170,7 +173,23 @@ impl Claims<'_> {
         let wrapped = wrapped.and_then(|bytes| RawValue::from_string(String::from_utf8(bytes).ok()?).ok());
         // What cannot be wrapped has no text; it is still shown as untrusted.
         let payload = wrapped.unwrap_or_else(|| original.clone());
-        Judged { from: from_text, trust, verified, problem, payload, original, key }
+        let flags = self.flags(&original);
+        Judged { from: from_text, trust, verified, problem, payload, original, key, flags }
+    }
+
+    /// Signs of prompt injection, found by the provider, which may have rules of its own, or by the built-in rules here.
+    fn flags(&self, original: &RawValue) -> Flags {
+        let said = self.local.object("security");
+        let said =
+            said.get("injection_flags").and_then(|raw| serde_json::from_str::<Vec<Value>>(raw.get()).ok());
+        let mut flags = Flags::default();
+        // Strings, or objects as the reference provider has them.
+        for flag in said.unwrap_or_default() {
+            let id = flag.as_str().or_else(|| flag.get("category")?.as_str());
+            id.and_then(Category::parse).into_iter().for_each(|category| flags.insert(category));
+        }
+        let Ok(payload) = parse_object(original.get().as_bytes()) else { return flags };
+        flags.and(Rules::built_in().scan_message(&self.text("subject"), &payload))
     }
 
     /// The sender's key if everything is in order with it, and what is wrong otherwise.

@@ -119,7 +119,7 @@ impl Hallway {
     #[must_use]
     pub fn render(&self, entry: &MailboxEntry, method: Method) -> Option<Delivery> {
         let key = self.sender_key(entry);
-        let rendered = delivery::render(entry, key.as_ref(), method);
+        let rendered = delivery::render(entry, key.as_ref(), method, self.injection_rules());
         rendered
             .inspect_err(|error| tracing::error!(id = %entry.shown_id, %error, "a stored message is damaged"))
             .ok()

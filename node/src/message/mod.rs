@@ -52,6 +52,7 @@ use crate::tasks::Tasks;
 use accept::Circumstances;
 use amesh_proto::attachment::Attachment;
 use amesh_proto::id::MessageId;
+use amesh_proto::injection::Rules;
 use amesh_proto::message::Priority;
 use amesh_store::{AgentNo, Destination, NewMail, Store};
 use deliver::Deliver;
@@ -59,6 +60,7 @@ use faults::Faults;
 use per_minute::{PerMinute, TooOften};
 use plan::{Plan, Question};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -84,6 +86,9 @@ pub struct Config {
     pub received_by_link_per_minute: u32,
     /// How often expired mail is looked for, in seconds.
     pub expire_every_s: u64,
+    /// A file of rules for signs of prompt injection, which add to those that come with amesh (docs/injection.md).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub injection_rules: Option<PathBuf>,
     /// When unreachable hosts are tried again.
     pub retry: retry::Config,
     /// How mail is posted to the webhooks of agents.
@@ -102,6 +107,7 @@ impl Default for Config {
             // As on loopback: only members bring mail by links, each for agents that its own doors have limited.
             received_by_link_per_minute: 60_000,
             expire_every_s: 30,
+            injection_rules: None,
             retry: retry::Config::default(),
             webhook: deliver::webhook::Config::default(),
         }
@@ -136,6 +142,8 @@ struct Inner {
     /// Messages that links brought, by recipient; where that is limited.
     by_link: Option<PerMinute<AgentNo>>,
     elsewhere: OnceLock<Arc<dyn Elsewhere>>,
+    /// The owner's, where there are some.
+    injection_rules: OnceLock<Rules>,
     /// Set while the wall clock has jumped: nothing expires (DESIGN §5, Clocks).
     clock_is_off: AtomicBool,
 }
@@ -171,9 +179,32 @@ impl Hallway {
         let by_link = (by_link > 0).then(|| PerMinute::new(by_link));
         let clock_is_off = AtomicBool::new(false);
         let elsewhere = OnceLock::new();
-        let inner =
-            Inner { config, store, agents, clock, tasks, deliver, faults, by_link, elsewhere, clock_is_off };
+        let injection_rules = OnceLock::new();
+        let inner = Inner {
+            config,
+            store,
+            agents,
+            clock,
+            tasks,
+            deliver,
+            faults,
+            by_link,
+            elsewhere,
+            injection_rules,
+            clock_is_off,
+        };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// From now on deliveries are scanned with these rules instead of the built-in ones. Said once, before any door opens.
+    pub fn scan_with(&self, rules: Rules) {
+        if self.inner.injection_rules.set(rules).is_err() {
+            tracing::error!("the injection rules were set twice; the first stay");
+        }
+    }
+
+    fn injection_rules(&self) -> &Rules {
+        self.inner.injection_rules.get().unwrap_or_else(|| Rules::built_in())
     }
 
     /// A message's whole life from a door to its answer. The answer means: on disk (DESIGN §1.1).

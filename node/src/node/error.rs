@@ -4,6 +4,7 @@ use crate::bridge::http_mesh;
 use crate::http::{BindError, control::ControlError};
 use crate::mesh::{FileError, IdentityError, StartError};
 use crate::tasks::StillRunning;
+use amesh_proto::injection::RuleError;
 use amesh_store::{OpenError, StoreError};
 use std::path::PathBuf;
 
@@ -22,6 +23,22 @@ pub enum BuildError {
         value: String,
         /// The rule.
         why: String,
+    },
+    /// The file of injection rules cannot be read.
+    #[error("injection_rules: {path} cannot be read: {cause}")]
+    RulesFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        cause: std::io::Error,
+    },
+    /// One of the rules in it cannot be used.
+    #[error("injection_rules: {path}, {cause}")]
+    Rules {
+        /// The file.
+        path: PathBuf,
+        /// The rule, its line, and what is wrong.
+        cause: RuleError,
     },
     /// A door cannot be opened.
     #[error(transparent)]

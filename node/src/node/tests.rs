@@ -48,6 +48,23 @@ async fn a_second_node_on_the_same_directory_is_refused_and_the_first_goes_on() 
 }
 
 #[tokio::test]
+async fn a_bad_injection_rule_is_named_before_the_store_is_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rules.txt");
+    let mut config = config(&dir.path().join("data"));
+    config.message.injection_rules = Some(file.clone());
+    let error = App::build(config.clone()).await.unwrap_err().to_string();
+    assert!(error.starts_with(&format!("injection_rules: {} cannot be read", file.display())), "{error}");
+    std::fs::write(&file, "[tool_abuse]\n# ours\nour-tool: press .. ..\n").unwrap();
+    let error = App::build(config.clone()).await.unwrap_err().to_string();
+    let named = format!("injection_rules: {}, line 3, rule \"our-tool\": a gap must", file.display());
+    assert!(error.starts_with(&named), "{error}");
+    assert!(!dir.path().join("data").exists());
+    std::fs::write(&file, "[tool_abuse]\nour-tool: press .. button\n").unwrap();
+    App::build(config).await.unwrap().close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_node_keeps_its_identity_over_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let first = App::build(config(dir.path())).await.unwrap();

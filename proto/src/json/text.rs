@@ -43,9 +43,10 @@ impl<'a> Text<'a> {
         Chars { rest: self.raw }.map(|(meaning, _)| meaning)
     }
 
-    /// Every character with the bytes that spell it.
-    pub(crate) fn spelled(&self) -> impl Iterator<Item = (char, &'a str)> + 'a {
-        Chars { rest: self.raw }
+    /// What the head of a raw token means, and how many bytes spell it.
+    pub(crate) fn first(raw: &str) -> Option<(char, usize)> {
+        let first = raw.chars().next()?;
+        Some(if first == '\\' { unescape(raw) } else { (first, first.len_utf8()) })
     }
 
     /// Whether no escape needs decoding.
@@ -62,8 +63,7 @@ impl<'a> Iterator for Chars<'a> {
     type Item = (char, &'a str);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let first = self.rest.chars().next()?;
-        let (meaning, len) = if first == '\\' { unescape(self.rest) } else { (first, first.len_utf8()) };
+        let (meaning, len) = Text::first(self.rest)?;
         let (spelling, rest) = self.rest.split_at(len);
         self.rest = rest;
         Some((meaning, spelling))

@@ -5,70 +5,84 @@
 //! Underscores are no letters, so the places found are the same before and after, and taking one away
 //! everywhere undoes it. It works on tokens, not on what they mean: escapes stay spelled as they were.
 
+use crate::fold::{Seen, seen};
 use crate::json::Text;
 
 const MARKER: &[u8] = b"externalcontent";
 
 /// The raw token with every imitation of a fence disarmed.
 pub(super) fn close_gaps(text: &Text<'_>) -> String {
-    if cannot_open(text.raw()) {
-        return text.raw().to_owned();
+    let raw = text.raw();
+    let mut out = String::with_capacity(raw.len() + 8);
+    let mut done = 0;
+    for gap in gaps(raw) {
+        out.push_str(&raw[done..gap]);
+        out.push('_');
+        done = gap;
     }
-    let mut out = String::with_capacity(text.raw().len() + 8);
-    for piece in pieces(text) {
-        out.push_str(piece.spelling);
-        if piece.opens {
-            out.push('_');
-        }
-    }
+    out.push_str(&raw[done..]);
     out
 }
 
 /// Undoes [`close_gaps`]; `None` when the token cannot have come from it.
 pub(super) fn open_gaps(text: &Text<'_>) -> Option<String> {
-    if cannot_open(text.raw()) {
-        return Some(text.raw().to_owned());
-    }
-    let mut out = String::with_capacity(text.raw().len());
-    let mut pieces = pieces(text).into_iter();
-    while let Some(piece) = pieces.next() {
-        out.push_str(piece.spelling);
-        if piece.opens && pieces.next()?.spelling != "_" {
+    let raw = text.raw();
+    let mut out = String::with_capacity(raw.len());
+    let mut done = 0;
+    for gap in gaps(raw) {
+        out.push_str(&raw[done..gap]);
+        if !raw[gap..].starts_with('_') {
             return None;
         }
+        done = gap + 1;
     }
+    out.push_str(&raw[done..]);
     Some(out)
 }
 
-/// Most texts: nothing in them is an opener, however it is spelled.
-fn cannot_open(raw: &str) -> bool {
-    raw.is_ascii() && !raw.contains('<') && !raw.contains("\\u")
+/// Openers that stand before the same letter, and how much of the marker has followed them.
+struct Watch {
+    matched: usize,
+    gaps: Vec<usize>,
 }
 
-/// One character of a token.
-struct Piece<'a> {
-    spelling: &'a str,
-    /// It opens a tag whose letters spell the marker.
-    opens: bool,
-}
-
-fn pieces<'a>(text: &Text<'a>) -> Vec<Piece<'a>> {
-    let mut letters: Vec<u8> = Vec::new();
-    let mut pieces = Vec::new();
-    // Openers wait for the letter that follows them: (piece, index of that letter).
-    let mut openers: Vec<(usize, usize)> = Vec::new();
-    for (c, spelling) in text.spelled() {
-        if is_opener(c) {
-            openers.push((pieces.len(), letters.len()));
-        } else if let Some(letter) = letter(c) {
-            letters.push(letter);
+/// Where in `raw` an opener ends whose letters spell the marker, in order.
+fn gaps(raw: &str) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut watching: Vec<Watch> = Vec::new();
+    let mut at = 0;
+    loop {
+        if watching.is_empty() {
+            let Some(skipped) = raw[at..].bytes().position(may_open) else { break };
+            at += skipped;
         }
-        pieces.push(Piece { spelling, opens: false });
+        let Some((c, len)) = Text::first(&raw[at..]) else { break };
+        at += len;
+        if is_opener(c) {
+            match watching.last_mut().filter(|watch| watch.matched == 0) {
+                Some(watch) => watch.gaps.push(at),
+                None => watching.push(Watch { matched: 0, gaps: vec![at] }),
+            }
+        } else if let Some(letter) = letter(c) {
+            watching.retain_mut(|watch| {
+                watch.matched += 1;
+                MARKER.get(watch.matched - 1) == Some(&letter) && {
+                    let whole = watch.matched == MARKER.len();
+                    if whole {
+                        found.append(&mut watch.gaps);
+                    }
+                    !whole
+                }
+            });
+        }
     }
-    for (piece, letter) in openers {
-        pieces[piece].opens = letters[letter..].starts_with(MARKER);
-    }
-    pieces
+    // Of openers that wait at a time, the earlier are found earlier: all of them wait for equally many letters.
+    found
+}
+
+/// Whether an opener's spelling can begin with this byte.
+fn may_open(byte: u8) -> bool {
+    matches!(byte, b'<' | b'\\' | 0x80..)
 }
 
 /// Brackets that a reader may take for `<`.
@@ -79,31 +93,33 @@ fn is_opener(c: char) -> bool {
             | '\u{1438}'
             | '\u{2039}'
             | '\u{2329}'
+            | '\u{276e}'
             | '\u{27e8}'
             | '\u{3008}'
             | '\u{fe64}'
             | '\u{ff1c}'
+            | '\u{e003c}'
     )
 }
 
-/// The letter that a reader sees in `c`: folded to lower case, to ASCII from full width and from the
-/// Cyrillic letters that look the same. Other letters and digits count as some other letter; everything
-/// else is skipped, zero-width characters included.
+/// The letter that a reader sees in `c`. Digits count as the letters they imitate, letters of other alphabets as some
+/// other letter; everything else is skipped, invisible characters included.
 fn letter(c: char) -> Option<u8> {
-    let folded = match c {
-        '\u{ff21}'..='\u{ff3a}' | '\u{ff41}'..='\u{ff5a}' => {
-            char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c)
-        }
-        '\u{430}' | '\u{410}' => 'a',
-        '\u{435}' | '\u{415}' => 'e',
-        '\u{43e}' | '\u{41e}' => 'o',
-        '\u{441}' | '\u{421}' => 'c',
-        '\u{445}' | '\u{425}' => 'x',
-        '\u{422}' => 't',
-        c => c,
-    };
-    if folded.is_ascii_alphabetic() {
-        return u8::try_from(folded.to_ascii_lowercase()).ok();
+    match seen(c) {
+        Seen::Plain(l) | Seen::Lookalike(l) | Seen::Styled(l) | Seen::Wide(l) => Some(imitated(l)),
+        Seen::Tag(tag) if tag.is_ascii_alphanumeric() => Some(imitated(tag.to_ascii_lowercase())),
+        Seen::Foreign => Some(b'?'),
+        _ => None,
     }
-    folded.is_alphanumeric().then_some(b'?')
+}
+
+fn imitated(letter: u8) -> u8 {
+    match letter {
+        b'0' => b'o',
+        b'1' => b'l',
+        b'3' => b'e',
+        b'4' => b'a',
+        b'7' => b't',
+        other => other,
+    }
 }

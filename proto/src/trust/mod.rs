@@ -71,11 +71,18 @@ pub enum WrapError {
 /// # Errors
 /// When the payload has no message.
 pub fn wrap(payload: &[u8], from: &Address, trust: Trust) -> Result<Vec<u8>, WrapError> {
-    let Some(head) = head(from, trust) else { return Ok(payload.to_vec()) };
-    let document = parse_object(payload)?;
-    let (member, text) = message(&document).ok_or(WrapError::NoMessage)?;
+    wrap_parsed(&parse_object(payload)?, from, trust)
+}
+
+/// The same, of a payload that was parsed before.
+///
+/// # Errors
+/// When the payload has no message.
+pub fn wrap_parsed(payload: &Document<'_>, from: &Address, trust: Trust) -> Result<Vec<u8>, WrapError> {
+    let Some(head) = head(from, trust) else { return Ok(payload.text().as_bytes().to_vec()) };
+    let (member, text) = message(payload).ok_or(WrapError::NoMessage)?;
     let token = ["\"", &json_escaped(&head), &fence::close_gaps(text), &json_escaped(TAIL), "\""];
-    Ok(with_value(&document, member, &token))
+    Ok(with_value(payload, member, &token))
 }
 
 /// The payload without the fence that [`wrap`] put around its message; `None` where there is none of ours.

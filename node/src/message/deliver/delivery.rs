@@ -1,8 +1,11 @@
 //! A mailbox entry as its owner is handed it, by polling or by socket. This is the last hop, so here, and nowhere
-//! before, foreign content is wrapped (TRU-4, TRU-10); the payload as signed goes along.
+//! before, foreign content is wrapped (TRU-4, TRU-10); the payload as signed goes along, and signs of prompt
+//! injection are named (INJ-1).
 
 use crate::message::incoming::{Basis, Method};
 use amesh_proto::api::pending::{Delivery, Local, Security};
+use amesh_proto::injection::Rules;
+use amesh_proto::json::parse_object;
 use amesh_proto::key::PublicKey;
 use amesh_proto::trust::{self, Trust};
 use amesh_store::MailboxEntry;
@@ -16,16 +19,20 @@ pub(in crate::message) fn render(
     entry: &MailboxEntry,
     key: Option<&PublicKey>,
     method: Method,
+    rules: &Rules,
 ) -> Result<Delivery, serde_json::Error> {
     let mail = &entry.mail;
     let signed = mail.form.is_some();
+    let parsed = parse_object(&mail.payload).map_err(serde::ser::Error::custom)?;
+    let subject = mail.envelope()?.subject;
+    let flags = rules.scan_message(&subject, &parsed);
     let original = raw(mail.payload.clone())?;
     let wrapped = entry.trust != Trust::Verified;
     let received_at = entry.queued_at.to_rfc3339();
     let (payload, original_payload) = match wrapped {
         true => {
             let fenced =
-                trust::wrap(&mail.payload, &mail.from, entry.trust).map_err(serde::ser::Error::custom)?;
+                trust::wrap_parsed(&parsed, &mail.from, entry.trust).map_err(serde::ser::Error::custom)?;
             (raw(fenced)?, Some(original))
         }
         false => (original, None),
@@ -44,7 +51,7 @@ pub(in crate::message) fn render(
             basis: Some(basis(method).as_str().to_owned()),
             security: Security {
                 trust: entry.trust.as_str().to_owned(),
-                injection_flags: Vec::new(),
+                injection_flags: flags.ids(),
                 wrapped,
                 verified_at: signed.then_some(received_at),
             },

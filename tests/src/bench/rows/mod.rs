@@ -8,6 +8,7 @@ mod mailbox;
 mod mesh;
 mod sockets;
 mod start;
+mod trust;
 mod wake;
 mod webhook;
 
@@ -68,6 +69,7 @@ impl Bench {
                 "fanout" => fanout::rows(self).await?,
                 "webhook" => webhook::rows(self).await?,
                 "files" => files::rows(self).await?,
+                "trust" => trust::rows(self)?,
                 _ => sockets::rows(self).await?,
             });
         }
@@ -84,8 +86,8 @@ impl Bench {
 }
 
 /// The stories, in the table's order.
-pub const STORIES: [&str; 10] =
-    ["accept", "mesh", "start", "idle", "mailbox", "wake", "fanout", "webhook", "files", "sockets"];
+pub const STORIES: [&str; 11] =
+    ["accept", "mesh", "start", "idle", "mailbox", "wake", "fanout", "webhook", "files", "trust", "sockets"];
 
 /// The settings every benched node runs with.
 pub const RAISED: &str = "\

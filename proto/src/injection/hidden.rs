@@ -98,7 +98,7 @@ pub(super) fn run(text: &str, from: usize, begin: usize, end: usize) -> Range<us
 /// What a run says, if it is a code for text.
 pub(super) fn decoded(run: &str) -> Option<String> {
     let bare = run.trim_start_matches("0x").trim_matches('=');
-    if bare.len() % 2 == 0 && bare.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if bare.len().is_multiple_of(2) && bare.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         let pair = |pair: &[u8]| {
             let text = std::str::from_utf8(pair).ok()?;
             u8::from_str_radix(text, 16).ok()

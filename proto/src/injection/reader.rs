@@ -236,11 +236,10 @@ impl<'s, 'r, 't> Reader<'s, 'r, 't> {
             && word.digits > 0
             && word.digits < word.letters
             && word.letters <= LONGEST_LEET
+            && let Some(read) = self.with_digits_as_letters(word)
         {
-            if let Some(read) = self.with_digits_as_letters(word) {
-                found = read;
-                imitated = true;
-            }
+            found = read;
+            imitated = true;
         }
         self.scan.word(found);
         match found.hint {
@@ -276,9 +275,12 @@ impl<'s, 'r, 't> Reader<'s, 'r, 't> {
         [b'i', b'l'].into_iter().find_map(|one| {
             let mut read = Word::new(word.begins);
             for c in written.chars() {
-                let letter = match seen(c) {
-                    Seen::Plain(l) | Seen::Lookalike(l) | Seen::Styled(l) | Seen::Wide(l) => l,
-                    _ => continue,
+                let (Seen::Plain(letter)
+                | Seen::Lookalike(letter)
+                | Seen::Styled(letter)
+                | Seen::Wide(letter)) = seen(c)
+                else {
+                    continue;
                 };
                 read.push(self.rules, hidden::letter_of_digit(letter, one));
             }
@@ -353,10 +355,10 @@ impl<'s, 'r, 't> Reader<'s, 'r, 't> {
         if let Some(text) = hidden::printable(&signs.bytes) {
             scan.reveal(text, depth);
         }
-        if signs.escapes >= hidden::FEWEST_ESCAPES {
-            if let Some(text) = hidden::without_escapes(text) {
-                scan.reveal(text, depth);
-            }
+        if signs.escapes >= hidden::FEWEST_ESCAPES
+            && let Some(text) = hidden::without_escapes(text)
+        {
+            scan.reveal(text, depth);
         }
         if signs.rot13.max(signs.reversed) >= ENOUGH_HINTS {
             scan.flag(Category::EncodingTricks);

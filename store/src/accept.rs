@@ -118,7 +118,7 @@ pub(crate) fn commit(group: &mut Group<'_>, mail: &Prepared) -> Result<CommitOut
     if let Some((index, fault)) = attachments::check(group, &mail.brought_by, &mail.attachments)? {
         return Ok(CommitOutcome::Attachment { index, fault });
     }
-    let target = present(group, mail);
+    let Some(target) = present(group, mail) else { return Ok(CommitOutcome::Departed) };
     let taken = match (&known, &target) {
         (Known::Returns(_), Target::Mailbox { agent, .. }) => {
             history::is_shown(&group.txn, *agent, &mail.id)?
@@ -142,12 +142,16 @@ pub(crate) fn commit(group: &mut Group<'_>, mail: &Prepared) -> Result<CommitOut
     Ok(outcome)
 }
 
-/// Where it goes, unless its recipient has moved since that was decided (DESIGN §3, Moving).
-fn present(group: &Group<'_>, mail: &Prepared) -> Target {
-    let Target::Mailbox { agent, .. } = &mail.target else { return mail.target.clone() };
+/// Where it goes, unless its recipient has moved since that was decided (DESIGN §3, Moving). What another node brings for
+/// an agent that departed goes nowhere from here: everybody has been told that nothing more follows, and that node has a
+/// way of its own to the agent.
+fn present(group: &Group<'_>, mail: &Prepared) -> Option<Target> {
+    let target = Some(mail.target.clone());
+    let Target::Mailbox { agent, .. } = &mail.target else { return target };
     match group.tally().departed(*agent).filter(|_| mail.signed) {
-        Some(home) => Target::Outbox { destination: Destination::Node(home) },
-        None => mail.target.clone(),
+        Some(_) if mail.carried.is_some() => None,
+        Some(home) => Some(Target::Outbox { destination: Destination::Node(home) }),
+        None => target,
     }
 }
 

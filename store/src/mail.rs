@@ -159,6 +159,8 @@ pub enum CommitOutcome {
     DiskFull,
     /// The recipient's mailbox does not exist (any more).
     NoSuchAgent,
+    /// Another node brought it for an agent that has moved away.
+    Departed,
     /// A file that it names cannot go with it.
     Attachment {
         /// Which one.

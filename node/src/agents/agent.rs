@@ -24,7 +24,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    pub(super) fn from_record(record: AgentRecord) -> Result<Arc<Self>, KeyError> {
+    pub(crate) fn from_record(record: AgentRecord) -> Result<Arc<Self>, KeyError> {
         let key = PublicKey::from_spki_der(&record.public_key_der)?;
         let address = record.address.clone();
         let spellings = spellings(&address, &record.name);

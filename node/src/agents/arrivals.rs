@@ -1,8 +1,9 @@
-//! Agents that have just moved here, while their last host hands on what waited there (DESIGN §3, Moving): until then
-//! nothing newer may overtake it. Begun by `register` and by `mesh`, ended by `mesh`, asked by the hallway.
+//! Agents that have just moved, while their last host hands on what waited there (DESIGN §3, Moving): until then nothing
+//! newer may overtake it. Begun by the directory in the moment in which an address leads elsewhere, ended by `mesh`, asked
+//! by the hallway.
 
 use amesh_proto::address::Address;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,21 +12,28 @@ use tokio::sync::Notify;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Arrivals {
-    /// With the time at which each began, monotonic.
-    under_way: Mutex<HashMap<Address, Duration>>,
+    under_way: Mutex<HashSet<Address>>,
     /// Whether there are any: nearly always not, and every message asks.
     some: AtomicBool,
+    begun: Notify,
     ended: Notify,
 }
 
 impl Arrivals {
     /// The agent of `address` has moved just now.
-    pub fn begin(&self, address: &Address, now: Duration) {
+    pub(super) fn begin(&self, address: &Address) {
         let mut under_way = self.lock();
         if under_way.len() < AT_A_TIME {
-            under_way.insert(address.clone(), now);
+            under_way.insert(address.clone());
         }
         self.some.store(!under_way.is_empty(), Ordering::Release);
+        drop(under_way);
+        self.begun.notify_one();
+    }
+
+    /// Waits for the next to begin.
+    pub async fn begun(&self) {
+        self.begun.notified().await;
     }
 
     /// All its earlier mail is where it is now, or will be long in coming.
@@ -44,16 +52,16 @@ impl Arrivals {
 
     /// Whether newer mail for `address` must wait.
     pub fn holds(&self, address: &Address) -> bool {
-        self.some() && self.lock().contains_key(address)
+        self.some() && self.lock().contains(address)
     }
 
-    /// Everything under way, and since when.
-    pub fn all(&self) -> Vec<(Address, Duration)> {
-        self.lock().iter().map(|(address, since)| (address.clone(), *since)).collect()
+    /// Everything under way.
+    pub fn all(&self) -> Vec<Address> {
+        self.lock().iter().cloned().collect()
     }
 
-    /// Waits until newer mail for `address` may go, `patience` at most.
-    pub async fn settled(&self, address: &Address, patience: Duration) {
+    /// Waits until newer mail for `address` may go, `patience` at most. Says whether it may.
+    pub async fn settled(&self, address: &Address, patience: Duration) -> bool {
         let waiting = async {
             loop {
                 let mut next = std::pin::pin!(self.ended.notified());
@@ -64,12 +72,10 @@ impl Arrivals {
                 next.await;
             }
         };
-        if tokio::time::timeout(patience, waiting).await.is_err() {
-            tracing::debug!(%address, "its last host is still handing on");
-        }
+        tokio::time::timeout(patience, waiting).await.is_ok()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Address, Duration>> {
+    fn lock(&self) -> MutexGuard<'_, HashSet<Address>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -85,12 +91,12 @@ mod tests {
     async fn newer_mail_waits_until_the_last_host_has_handed_on() {
         let arrivals = Arrivals::default();
         let bob = Address::parse("bob@default.aimaestro.local", &["aimaestro.local"]).unwrap();
-        arrivals.begin(&bob, Duration::ZERO);
+        arrivals.begin(&bob);
         let waiting = arrivals.settled(&bob, Duration::from_secs(60));
         let mut waiting = std::pin::pin!(waiting);
         assert!(futures_util::FutureExt::now_or_never(waiting.as_mut()).is_none());
         arrivals.end(&bob);
-        waiting.await;
+        assert!(waiting.await);
         assert!(!arrivals.holds(&bob) && !arrivals.some());
     }
 }

@@ -113,7 +113,6 @@ struct Inner {
     clock: SharedClock,
     directory: Directory,
     presence: Presence,
-    arrivals: Arrivals,
     /// Held while an agent changes, so that what is in memory follows what is on disk in the same order.
     changing: tokio::sync::Mutex<()>,
     webhooks: Webhooks,
@@ -162,19 +161,9 @@ impl Agents {
         let keys = RwLock::default();
         let webhooks = Webhooks::new(config.webhooks, config.webhook_allow.clone(), names);
         let (presence, changing) = (Presence::default(), tokio::sync::Mutex::default());
-        let (arrivals, looked_for_room) = (Arrivals::default(), Mutex::default());
-        let inner = Inner {
-            config,
-            store,
-            clock,
-            directory,
-            presence,
-            arrivals,
-            webhooks,
-            changing,
-            looked_for_room,
-            keys,
-        };
+        let looked_for_room = Mutex::default();
+        let inner =
+            Inner { config, store, clock, directory, presence, webhooks, changing, looked_for_room, keys };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -213,7 +202,7 @@ impl Agents {
     /// Who has just moved here.
     #[must_use]
     pub fn arrivals(&self) -> &Arrivals {
-        &self.inner.arrivals
+        self.inner.directory.arrivals()
     }
 
     /// Where webhooks may lead, and who has one.

@@ -60,7 +60,6 @@ impl Agents {
     /// The agent, which moved away from here, lives here again. Called while nothing else changes.
     pub(super) async fn come_home(&self, agent: &Agent, home: HomeStatement) -> Result<(), StoreError> {
         self.inner.store.set_home(agent.no, home).await?;
-        self.inner.arrivals.begin(&agent.address, self.inner.clock.monotonic());
         self.show(&agent.address);
         self.inner.webhooks.have_changed();
         Ok(())

@@ -109,8 +109,8 @@ impl Agents {
             now: self.now(),
         };
         match self.inner.store.register_agent(new).await? {
-            RegisterOutcome::Registered(record) => self.entered(record, api_key, (false, moved)),
-            RegisterOutcome::Returned(record) => self.entered(record, api_key, (!proven && !moved, moved)),
+            RegisterOutcome::Registered(record) => self.entered(record, api_key, false),
+            RegisterOutcome::Returned(record) => self.entered(record, api_key, !proven && !moved),
             RegisterOutcome::NameTaken(_) => {
                 let suggestions = self.suggestions(&address, None);
                 Err(RegisterError::NameTaken { address: address.to_string(), holder: None, suggestions })
@@ -133,12 +133,9 @@ impl Agents {
         &self,
         record: AgentRecord,
         api_key: String,
-        (unproven, moved): (bool, bool),
+        unproven: bool,
     ) -> Result<Registered, RegisterError> {
         let agent = Agent::from_record(record).map_err(|error| invalid("public_key", error))?;
-        if moved {
-            self.inner.arrivals.begin(&agent.address, self.inner.clock.monotonic());
-        }
         self.put(agent.clone());
         Ok(Registered { agent, api_key, again: false, unproven })
     }

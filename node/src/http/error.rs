@@ -216,10 +216,11 @@ impl From<Refusal> for Problem {
         }
         let mut problem = Self::new(refusal.code(), refusal.to_string()).details(refusal.details());
         problem.field = refusal.field().map(|field| Cow::Owned(field.to_owned()));
-        if let Refusal::Limited { retry_after } = refusal {
-            problem.more().retry_after = Some(retry_after);
+        match refusal {
+            Refusal::Limited { retry_after } => problem.retry_after(retry_after),
+            Refusal::Moving(_) => problem.retry_after(1),
+            _ => problem,
         }
-        problem
     }
 }
 

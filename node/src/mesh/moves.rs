@@ -7,7 +7,6 @@ use crate::agents::directory::{Leaving, Resolution};
 use crate::message::Carrier as _;
 use amesh_proto::address::Address;
 use amesh_proto::node_id::NodeId;
-use amesh_proto::roster::RosterEntry;
 use amesh_proto::trust::Trust;
 use amesh_store::{Destination, MailboxEntry, OutboxEntry, StoreError, Target};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,15 +27,23 @@ impl Moves {
     }
 }
 
-/// Who had left each host when the queue to it was last read, and when that was. Queues are long.
-type Looked = BTreeMap<NodeId, (Vec<Address>, Duration)>;
+/// What earlier rounds saw.
+#[derive(Default)]
+struct Seen {
+    /// Who had left each host when the queue to it was last read, and when that was. Queues are long.
+    left: BTreeMap<NodeId, (Vec<Address>, Duration)>,
+    /// How much mail each arrival had when that last changed, and when that was.
+    came: BTreeMap<Address, (u32, Duration)>,
+    /// When each host was last linked: one whose link is just being made anew is still there.
+    linked: BTreeMap<NodeId, Duration>,
+}
 
 /// Looks until cancelled.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut own = shared.store.watch_own_roster();
-    let mut looked = Looked::default();
+    let mut seen = Seen::default();
     loop {
-        let pause = match look(&shared, &mut looked).await {
+        let pause = match look(&shared, &mut seen).await {
             Ok(true) => SOON,
             Ok(false) => LATER,
             Err(error) => {
@@ -46,51 +53,36 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         };
         tokio::select! {
             () = shared.moves.poked.notified() => {}
+            () = shared.directory().arrivals().begun() => {}
             changed = own.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-/// Before the directory learns that agents moved: what is queued for their last hosts must go before newer mail.
-pub(crate) fn expect(shared: &Shared, author: NodeId, entries: &[RosterEntry]) {
-    let queues = shared.store.outbox_destinations();
-    if queues.iter().all(|queue| queue.destination == Destination::Node(author)) {
-        return;
-    }
-    let arrivals = shared.hallway.agents().arrivals();
-    for entry in entries.iter().filter(|entry| entry.home.is_some() && entry.tombstone.is_none()) {
-        let known = shared.directory().home_of(&entry.address);
-        if known.is_some_and(|known| known.node != author) {
-            arrivals.begin(&entry.address, shared.clock.monotonic());
-        }
-    }
-}
-
 /// One round. Says whether more is to be done soon.
-async fn look(shared: &Arc<Shared>, looked: &mut Looked) -> Result<bool, StoreError> {
+async fn look(shared: &Arc<Shared>, seen: &mut Seen) -> Result<bool, StoreError> {
     let mut more = false;
     for leaving in shared.directory().all_leaving() {
         more |= hand_on(shared, &leaving).await?;
     }
-    let mut complete = BTreeSet::new();
-    for (address, since) in shared.hallway.agents().arrivals().all() {
-        if is_awaited(shared, &address, since) {
-            more = true;
-        } else {
-            complete.insert(address);
-        }
-    }
+    let now = shared.clock.monotonic();
+    let linked = shared.rosters.nodes().into_iter().filter(|node| shared.is_linked(node));
+    seen.linked.extend(linked.map(|node| (node, now)));
+    seen.linked.retain(|_, last| now.saturating_sub(*last) < RECENT);
+    let arrivals = shared.directory().arrivals();
+    let under_way = arrivals.all();
+    seen.came.retain(|address, _| under_way.contains(address));
+    let (awaited, complete): (BTreeSet<_>, BTreeSet<_>) =
+        under_way.into_iter().partition(|address| is_awaited(shared, address, seen, now));
     if !complete.is_empty() {
         // What was sent before these moves were known is on disk after this.
         let nothing = Target::Outbox { destination: Destination::Node(shared.identity.node_id()) };
         shared.store.redirect(shared.identity.node_id(), &[], nothing, shared.clock.now()).await?;
     }
-    redirect_all(shared, &complete, looked).await?;
-    for address in &complete {
-        shared.hallway.agents().arrivals().end(address);
-    }
-    Ok(more)
+    redirect_all(shared, &complete, seen).await?;
+    complete.iter().for_each(|address| arrivals.end(address));
+    Ok(more || !awaited.is_empty())
 }
 
 /// Hands on what waits here for an agent that moved. When all of it is there, this node's roster says that it left.
@@ -155,30 +147,33 @@ fn first_for(shared: &Shared, node: NodeId, address: &Address) -> Result<bool, S
 }
 
 /// Whether a host where the agent of `address` lived is there, and has not yet handed on all that waited.
-fn is_awaited(shared: &Shared, address: &Address, since: Duration) -> bool {
+fn is_awaited(shared: &Shared, address: &Address, seen: &mut Seen, now: Duration) -> bool {
     let directory = shared.directory();
-    let here = matches!(directory.resolve(address), Resolution::Local(_));
-    let patient = shared.clock.monotonic().saturating_sub(since) < PATIENCE;
-    let nodes = shared.rosters.nodes();
-    let mut linked = nodes.iter().filter(|node| shared.is_linked(node));
-    here && patient && linked.any(|node| directory.still_lists(*node, address))
+    let Resolution::Local(agent) = directory.resolve(address) else { return false };
+    let waiting = shared.store.pending_count(agent.no);
+    let (before, since) = seen.came.entry(address.clone()).or_insert((waiting, now));
+    if waiting != *before {
+        (*before, *since) = (waiting, now);
+    }
+    let patient = now.saturating_sub(*since) < PATIENCE;
+    patient && seen.linked.keys().any(|node| directory.still_lists(*node, address))
 }
 
 /// Turns what is queued for agents that moved to where they are.
 async fn redirect_all(
     shared: &Arc<Shared>,
     complete: &BTreeSet<Address>,
-    looked: &mut Looked,
+    seen: &mut Seen,
 ) -> Result<(), StoreError> {
     let now = shared.clock.monotonic();
     for queue in shared.store.outbox_destinations() {
         let Destination::Node(node) = queue.destination else { continue };
         let left = shared.directory().all_that_left(node);
-        let before = looked.insert(node, (left.clone(), now));
+        let before = seen.left.insert(node, (left.clone(), now));
         let again =
             before.as_ref().is_none_or(|(before, at)| *before != left || now.saturating_sub(*at) >= REREAD);
         if left.is_empty() || !(again || left.iter().any(|address| complete.contains(address))) {
-            looked.extend(before.map(|before| (node, before)));
+            seen.left.extend(before.map(|before| (node, before)));
             continue;
         }
         let mut after = None;
@@ -233,7 +228,9 @@ const PAGE: usize = 64;
 const SOON: Duration = Duration::from_millis(20);
 /// Everything that matters pokes; this is for what a full queue put off.
 const LATER: Duration = Duration::from_secs(5);
-/// How long newer mail waits for a host that is there and does not hand on: one of an earlier version never will.
+/// How long newer mail waits for a host that is there and hands nothing on: one of an earlier version never will.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long ago a host may have been linked that counts as there.
+const RECENT: Duration = Duration::from_secs(2);
 /// For what a full queue put off.
 const REREAD: Duration = Duration::from_secs(60);

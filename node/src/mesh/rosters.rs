@@ -1,7 +1,6 @@
 //! The rosters this node holds: its own, freshly signed, and verified copies of the others', kept in the store so that
 //! a name resolves while its host is off (DESIGN §3). Called by `session` and `shared`.
 
-use super::moves;
 use super::roster::Verified;
 use super::shared::Shared;
 use crate::agents::directory::Member;
@@ -122,7 +121,6 @@ impl Rosters {
             None => RosterDelta::Whole(verified.entries.clone()),
         };
         shared.store.put_roster(verified.head.clone(), delta).await?;
-        moves::expect(shared, node, &put);
         let mut inner = self.lock();
         let Some(member) = inner.placed.get(&node).cloned() else { return Ok(version) };
         if before.is_some() && remove.is_empty() {

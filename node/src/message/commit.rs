@@ -57,6 +57,8 @@ pub(super) struct Facts {
 /// A message on its way to the disk. Dropping this does not stop it.
 pub struct Committing {
     under_way: Option<UnderWay>,
+    /// It was not handed to the store.
+    refused: Option<Refusal>,
     tasks: Tasks,
 }
 
@@ -73,7 +75,11 @@ impl Committing {
         tasks: Tasks,
         wake: impl FnOnce(&Written) + Send + 'static,
     ) -> Self {
-        Self { under_way: Some(UnderWay { durable, facts, wake: Box::new(wake) }), tasks }
+        Self { under_way: Some(UnderWay { durable, facts, wake: Box::new(wake) }), refused: None, tasks }
+    }
+
+    pub(super) fn refused(refusal: Refusal, tasks: Tasks) -> Self {
+        Self { under_way: None, refused: Some(refusal), tasks }
     }
 }
 
@@ -81,6 +87,9 @@ impl Future for Committing {
     type Output = Result<Written, Refusal>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(refusal) = self.refused.take() {
+            return Poll::Ready(Err(refusal));
+        }
         let Some(under_way) = &mut self.under_way else { return Poll::Pending };
         let Poll::Ready(answer) = Pin::new(&mut under_way.durable).poll(context) else {
             return Poll::Pending;
@@ -192,6 +201,7 @@ fn outcome(facts: Facts, answer: Result<CommitOutcome, StoreError>) -> Result<Wr
         CommitOutcome::Conflict => Err(Refusal::Duplicate(id)),
         CommitOutcome::MailboxFull => Err(Refusal::Full(Full::Mailbox)),
         CommitOutcome::QueueFull => Err(Refusal::Full(Full::Outbox)),
+        CommitOutcome::Departed => Err(Refusal::Moving(to.to_string())),
         CommitOutcome::NoSuchAgent => Err(Refusal::NoRecipient(to.to_string())),
         CommitOutcome::DiskFull => Err(Refusal::Full(Full::Disk)),
         CommitOutcome::Attachment { index, fault } => Err(attachment(index, fault)),

@@ -99,8 +99,8 @@ pub enum Refusal {
         /// The lane number that is wanted next.
         expected: u64,
     },
-    /// Its recipient has moved, and what was written before has not followed yet; only links see it (DESIGN §3, Moving).
-    #[error("{0} has moved; its earlier mail is still on the way")]
+    /// Its recipient has moved, and what was written before has not followed yet (DESIGN §3, Moving).
+    #[error("{0} is just moving, and its earlier mail is still on the way; try again in a moment")]
     Moving(String),
     /// The store failed; nothing was accepted.
     #[error("the message could not be stored: {0}")]
@@ -149,11 +149,11 @@ impl Refusal {
             Self::NoRecipient(_) => "not_found",
             Self::External(_) => "external_provider",
             Self::NameLost { .. } | Self::KeyConflict { .. } => "key_conflict",
-            Self::Unsure(_) => "unavailable",
+            Self::Unsure(_) | Self::Moving(_) => "unavailable",
             Self::Duplicate(_) => "duplicate_message",
             Self::Full(_) => "queue_full",
             Self::Limited { .. } => "rate_limited",
-            Self::LaneGap { .. } | Self::Moving(_) => "lane_gap",
+            Self::LaneGap { .. } => "lane_gap",
             Self::Store(_) => "internal_error",
         }
     }

@@ -251,6 +251,16 @@ impl Hallway {
     }
 
     fn prepare_for(&self, incoming: Incoming, elsewhere: Whereabouts) -> Result<Prepared, Refusal> {
+        let recipient = moving::recipient_by_link(&incoming);
+        self.judge_as_known(incoming, elsewhere).map_err(|refusal| match recipient {
+            Some(to) if moving::is_just_coming(&self.inner.agents, &self.inner.store, &to) => {
+                Refusal::Moving(to.to_string())
+            }
+            _ => refusal,
+        })
+    }
+
+    fn judge_as_known(&self, incoming: Incoming, elsewhere: Whereabouts) -> Result<Prepared, Refusal> {
         let inner = &*self.inner;
         let now = inner.clock.now();
         let directory = inner.agents.directory();
@@ -305,14 +315,26 @@ impl Hallway {
 
     /// Step 4. The change is handed to the store's writer before this returns, so calls are committed in call order;
     /// the future resolves when the mail is on disk and whoever serves it next has been woken. Both happen even if
-    /// nobody waits for it: a caller that hangs up must not leave mail that no one knows of.
+    /// nobody waits for it: a caller that hangs up must not leave mail that no one knows of. Refused when the recipient has
+    /// moved since the plan was made, or moves in just now.
     #[must_use]
     pub fn commit(&self, prepared: Prepared) -> Committing {
         let Prepared { mail, plan } = prepared;
+        let (to, way) = (mail.mail.to.clone(), moving::way_of(&mail, &plan));
         let facts = commit::Facts::of(&mail, plan);
-        let durable = self.inner.store.commit_mail(mail);
-        let inner = self.inner.clone();
-        Committing::new(durable, facts, self.inner.tasks.clone(), move |written| inner.deliver.wake(written))
+        let directory = self.inner.agents.directory();
+        let hand_over = || self.inner.store.commit_mail(mail);
+        let durable = match way {
+            Some(way) => directory.unless_moved(&to, way, hand_over),
+            None => Some(hand_over()),
+        };
+        let (inner, tasks) = (self.inner.clone(), self.inner.tasks.clone());
+        match durable {
+            Some(durable) => {
+                Committing::new(durable, facts, tasks, move |written| inner.deliver.wake(written))
+            }
+            None => Committing::refused(Refusal::Moving(to.to_string()), tasks),
+        }
     }
 
     /// The agents this hallway serves.

@@ -1,10 +1,13 @@
 //! Mail for an agent that has just moved waits a moment, so that what was written to it before arrives first (DESIGN §3,
-//! Moving). Called by `submit` before and after the plan is made: the agent may move in between.
+//! Moving). Called by `submit` before and after the plan is made, as the agent may move in between, and by `commit`.
 
 use super::Prepared;
 use super::incoming::Incoming;
 use super::plan::Plan;
 use crate::agents::Agents;
+use crate::agents::directory::Way;
+use amesh_proto::address::Address;
+use amesh_store::{NewMail, Origin, Store};
 use std::time::Duration;
 
 /// A plan that is made now would be made for the agent's new home.
@@ -33,5 +36,31 @@ pub(super) async fn after_planning(agents: &Agents, prepared: &Prepared) {
     }
 }
 
-/// How long a sender waits; the last host hands on within moments, or is away.
-const PASSING: Duration = Duration::from_secs(5);
+/// The way that a plan stands for, where its recipient may leave it by moving.
+pub(super) fn way_of(mail: &NewMail, plan: &Plan) -> Option<Way> {
+    match (plan, &mail.origin) {
+        (Plan::Local { .. }, Origin::Node(carrier)) => Some(Way::Here(Some(*carrier))),
+        (Plan::Local { .. }, _) => Some(Way::Here(None)),
+        (Plan::Host { node, .. }, _) => Some(Way::To(*node)),
+        (Plan::Provider { .. } | Plan::HttpHost { .. }, _) => None,
+    }
+}
+
+/// Whom mail of a link is for.
+pub(super) fn recipient_by_link(incoming: &Incoming) -> Option<Address> {
+    match incoming {
+        Incoming::FromPeer { mail, .. } => Some(mail.to.clone()),
+        Incoming::FromAgent { .. } | Incoming::FromHttpHost(_) => None,
+    }
+}
+
+/// Whether the roster on disk lists an agent of this node that the directory does not show yet: another node may have
+/// read that roster, and what it sends must not be refused for good.
+pub(super) fn is_just_coming(agents: &Agents, store: &Store, to: &Address) -> bool {
+    let shown = agents.directory().lists_here(to);
+    let listed = || store.own_face(to).is_ok_and(|face| face.is_some_and(|face| face.tombstone.is_none()));
+    !shown && listed()
+}
+
+/// How long a sender waits, who is then asked to try again; the last host hands on within moments, or is away.
+const PASSING: Duration = Duration::from_secs(10);

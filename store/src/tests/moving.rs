@@ -113,6 +113,7 @@ fn word_of_what_was_handed_on_goes_back_the_way_it_came() {
 fn an_agent_that_departed_has_no_keys_and_returns_with_its_statement() {
     let (store, _disk) = memory();
     let bob = register(&store, "bob");
+    let joe = register(&store, "joe");
     let face = || store.own_face(&address("bob")).unwrap().unwrap();
     let depart = |seen, now| store.depart_agent(bob, node(2), seen, now).wait().unwrap();
     let seen = store.position();
@@ -129,7 +130,8 @@ fn an_agent_that_departed_has_no_keys_and_returns_with_its_statement() {
         PayloadForm { order: KeyOrder::Sorted, spelling: Spelling::Raw, without_attachments: false };
     let form = Some(CanonicalForm { from: 0, to: 0, subject: SubjectForm::Plain, payload });
     let late = Mail { form, ..mail("joe", "bob", 2) };
-    committed(&store, linked(late, bob, 2, 2));
+    assert_eq!(commit(&store, linked(late.clone(), bob, 2, 2)), CommitOutcome::Departed);
+    committed(&store, NewMail { origin: Origin::Agent(joe), lane: None, ..linked(late, bob, 2, 2) });
     assert_eq!((ids(&store, bob), queued(&store, 2)), (vec![], vec![id(1), id(2)]), "it follows at once");
     assert_whole(&store);
     let home = HomeStatement { at: NOW.plus(HOUR), signature: vec![1] };

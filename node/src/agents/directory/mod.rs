@@ -16,7 +16,7 @@ pub use clash::Clash;
 pub use moving::Leaving;
 pub use outside::Outsider;
 
-use super::Agent;
+use super::{Agent, Arrivals};
 use amesh_proto::address::{Address, AddressError, Naming};
 use amesh_proto::key::PublicKey;
 use amesh_proto::member::MeshId;
@@ -32,6 +32,16 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub struct Directory {
     naming: Arc<Naming>,
     picture: Arc<RwLock<Picture>>,
+    arrivals: Arc<Arrivals>,
+}
+
+/// Which way a message goes, as far as its recipient may leave it by moving (DESIGN §3, Moving).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Into a mailbox here; brought by that member, or written here.
+    Here(Option<NodeId>),
+    /// To that member.
+    To(NodeId),
 }
 
 /// A node of the mesh as far as names go.
@@ -123,7 +133,36 @@ impl Directory {
     #[must_use]
     pub fn new(naming: Naming, node: NodeId) -> Self {
         let me = Member { node, host: naming.host.clone(), order: 0 };
-        Self { naming: Arc::new(naming), picture: Arc::new(RwLock::new(Picture::new(me))) }
+        Self {
+            naming: Arc::new(naming),
+            picture: Arc::new(RwLock::new(Picture::new(me))),
+            arrivals: Arc::default(),
+        }
+    }
+
+    /// Who has just moved.
+    #[must_use]
+    pub fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
+    }
+
+    /// Hands a message to `address` over, if `way` is still its way. Nobody moves before `hand_over` returns: what a way
+    /// was found for is handed over before that way ends, and what follows can count on it.
+    pub fn unless_moved<T>(&self, address: &Address, way: Way, hand_over: impl FnOnce() -> T) -> Option<T> {
+        let picture = self.read();
+        let holds = self.arrivals.holds(address);
+        let open = match way {
+            Way::Here(carrier) => {
+                let earlier = carrier.is_some_and(|carrier| moving::still_lists(&picture, carrier, address));
+                !holds || earlier || moving::leaving(&picture, address).is_some()
+            }
+            Way::To(node) => match picture.holder(address) {
+                Some(home) if home == node => !holds,
+                Some(home) => !moving::has_moved(&picture, address, node, home),
+                None => true,
+            },
+        };
+        open.then(hand_over)
     }
 
     /// The names of this node.
@@ -239,12 +278,16 @@ impl Directory {
         self.read().all_that_left(node)
     }
 
+    /// Whether this node lists `address` as one that lives here.
+    #[must_use]
+    pub fn lists_here(&self, address: &Address) -> bool {
+        self.read().lives_here(address)
+    }
+
     /// Whether `node` still lists the agent of this node with this address, and may hand its mail on.
     #[must_use]
     pub fn still_lists(&self, node: NodeId, address: &Address) -> bool {
-        let picture = self.read();
-        let lists = picture.claimants(address).any(|claimant| claimant == node);
-        lists && moving::hands_on(&picture, node, address)
+        moving::still_lists(&self.read(), node, address)
     }
 
     /// Whether `node` may bring mail of others to the agent `address` of this node, which lived there.
@@ -357,12 +400,15 @@ impl Directory {
 
     /// Takes the whole roster of `member`, verified by `mesh`, instead of what was known of it.
     pub fn install_roster(&self, member: Member, entries: Vec<RosterEntry>) {
-        self.write().install(member, entries);
+        let addresses: Vec<Address> = entries.iter().map(|entry| entry.address.clone()).collect();
+        let node = member.node;
+        self.change(&addresses, Some(node), |picture| picture.install(member, entries));
     }
 
     /// Takes what changed in the roster of a node whose roster is installed.
     pub fn apply_to_roster(&self, node: NodeId, changed: Vec<RosterEntry>) {
-        self.write().apply(node, changed);
+        let addresses: Vec<Address> = changed.iter().map(|entry| entry.address.clone()).collect();
+        self.change(&addresses, Some(node), |picture| picture.apply(node, changed));
     }
 
     /// Forgets a node that is a member no more.
@@ -372,7 +418,8 @@ impl Directory {
 
     /// What this node's own roster says of an agent now.
     pub(super) fn put_own(&self, entry: RosterEntry) {
-        self.write().put_own(entry);
+        let address = entry.address.clone();
+        self.change(&[address], None, |picture| picture.put_own(entry));
     }
 
     /// Takes this node's own roster as a whole.
@@ -386,7 +433,8 @@ impl Directory {
     }
 
     pub(crate) fn put_local(&self, agent: Arc<Agent>) {
-        self.write().put_local(agent);
+        let address = agent.address.clone();
+        self.change(&[address], None, |picture| picture.put_local(agent));
     }
 
     pub(super) fn remove_local(&self, address: &Address) {
@@ -419,6 +467,20 @@ impl Directory {
     #[must_use]
     pub fn local_count(&self) -> usize {
         self.read().local_count()
+    }
+
+    /// Changes what is known of `addresses`, by the word of `author` if that is another node; an agent that has moved by
+    /// that is an arrival from this very moment on. So is one that `author` still lists, when that is heard first.
+    fn change(&self, addresses: &[Address], author: Option<NodeId>, change: impl FnOnce(&mut Picture)) {
+        let mut picture = self.write();
+        let before: Vec<_> =
+            addresses.iter().map(|address| moving::whereabouts(&picture, address, author)).collect();
+        change(&mut picture);
+        for (address, before) in addresses.iter().zip(before) {
+            if moving::arrives(&picture, address, author, before) {
+                self.arrivals.begin(address);
+            }
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Picture> {

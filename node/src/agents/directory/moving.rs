@@ -53,6 +53,32 @@ pub(super) fn leaving(picture: &Picture, address: &Address) -> Option<Leaving> {
     has_moved(picture, address, me, home).then_some(Leaving { agent, home, departed })
 }
 
+/// Who held an address, and whether the node that speaks of it now had spoken of it.
+pub(super) type Before = (Option<NodeId>, bool);
+
+/// What [`arrives`] must know from before a change.
+pub(super) fn whereabouts(picture: &Picture, address: &Address, author: Option<NodeId>) -> Before {
+    (picture.holder(address), author.is_some_and(|author| picture.known(author, address).is_some()))
+}
+
+/// Whether the agent of `address` has another home since, or `author` lists it, which it left before that was heard of.
+pub(super) fn arrives(
+    picture: &Picture,
+    address: &Address,
+    author: Option<NodeId>,
+    (holder, spoken_of): Before,
+) -> bool {
+    let Some(home) = picture.holder(address) else { return false };
+    let from = holder.filter(|holder| *holder != home);
+    let late = author.filter(|author| !spoken_of && picture.claimants(address).any(|node| node == *author));
+    [from, late].into_iter().flatten().any(|node| has_moved(picture, address, node, home))
+}
+
+/// Whether `node` lists the agent of this node with this address, and may hand its mail on.
+pub(super) fn still_lists(picture: &Picture, node: NodeId, address: &Address) -> bool {
+    picture.claimants(address).any(|claimant| claimant == node) && hands_on(picture, node, address)
+}
+
 /// Whether `node` may bring mail that others wrote to the agent `address` of this node: that one lived there.
 pub(super) fn hands_on(picture: &Picture, node: NodeId, address: &Address) -> bool {
     let (Some(theirs), Some(ours)) =

@@ -91,7 +91,7 @@ impl Picture {
     }
 
     /// Whether an agent of this node has, or claims, `address` and has not moved away.
-    fn lives_here(&self, address: &Address) -> bool {
+    pub(super) fn lives_here(&self, address: &Address) -> bool {
         self.local.contains_key(address)
             && self.own.get(address).is_none_or(|known| known.entry.tombstone.is_none())
     }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::agents::tests::agent;
 use amesh_proto::key::AgentKey;
-use amesh_proto::roster::RetiredKey;
+use amesh_proto::roster::{HomeStatement, RetiredKey};
 use proptest::prelude::*;
 
 fn node(byte: u8) -> NodeId {
@@ -177,4 +177,61 @@ proptest! {
         };
         prop_assert_eq!(learn(&[0, 1, 2, 3]), learn(&shuffle));
     }
+}
+
+fn mesh() -> MeshId {
+    MeshId::of_open_secret(&[5; 32])
+}
+
+/// Bob's roster entry at the node `byte`, where he has lived since `at` by his own word.
+fn moved_to(byte: u8, at: u64) -> RosterEntry {
+    let text = HomeStatement::text(&address(BOB), &node(byte), &mesh(), UnixMillis(at));
+    let signature = AgentKey::from_seed(&[2; 32]).sign(text.as_bytes()).to_vec();
+    RosterEntry { home: Some(HomeStatement { at: UnixMillis(at), signature }), ..entry(BOB, 2) }
+}
+
+#[test]
+fn an_agent_is_an_arrival_from_the_moment_in_which_its_address_leads_elsewhere() {
+    let directory = directory();
+    directory.set_mesh(mesh());
+    directory.install_roster(member(2, 1), vec![entry(BOB, 2)]);
+    directory.install_roster(member(3, 2), vec![entry("al@default.aimaestro.local", 4)]);
+    assert!(!directory.arrivals().some());
+    directory.apply_to_roster(node(3), vec![moved_to(3, 7)]);
+    assert!(leads(&directory, "bob").starts_with("host3"));
+    assert!(directory.arrivals().holds(&address(BOB)));
+
+    let open = |way| directory.unless_moved(&address(BOB), way, || ()).is_some();
+    assert!(!open(Way::To(node(2))), "it has left that host");
+    assert!(!open(Way::To(node(3))), "newer mail waits for what is queued for the old host");
+    directory.arrivals().end(&address(BOB));
+    assert!(open(Way::To(node(3))) && !open(Way::To(node(2))));
+}
+
+#[test]
+fn mail_for_an_agent_that_moves_in_waits_but_for_what_its_last_host_brings() {
+    let directory = directory();
+    directory.set_mesh(mesh());
+    directory.install_roster(member(2, 1), vec![entry(BOB, 2)]);
+    directory.set_me(member(1, 9));
+    directory.put_own(moved_to(1, 7));
+    directory.put_local(agent(7, BOB, 2));
+    assert_eq!(leads(&directory, "bob"), format!("here {BOB}"));
+    let open = |way| directory.unless_moved(&address(BOB), way, || ()).is_some();
+    assert!(!open(Way::Here(None)) && !open(Way::Here(Some(node(3)))));
+    assert!(open(Way::Here(Some(node(2)))));
+    directory.arrivals().end(&address(BOB));
+    assert!(open(Way::Here(None)) && open(Way::Here(Some(node(3)))));
+}
+
+#[test]
+fn a_node_that_starts_again_while_mail_is_handed_on_to_it_waits_for_that_again() {
+    let directory = directory();
+    directory.set_mesh(mesh());
+    directory.set_me(member(1, 9));
+    directory.put_own(moved_to(1, 7));
+    directory.put_local(agent(7, BOB, 2));
+    assert!(!directory.arrivals().some());
+    directory.install_roster(member(2, 1), vec![entry(BOB, 2)]);
+    assert!(directory.arrivals().holds(&address(BOB)));
 }

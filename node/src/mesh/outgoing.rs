@@ -89,12 +89,14 @@ impl Outgoing {
         };
         let wall = self.shared.clock.now();
         let steady = self.shared.hallway.clock_is_steady();
-        let offers: Vec<Offer<LaneKey>> =
-            page.iter().map(|entry| offer(entry, steady && entry.expires_at <= wall)).collect();
+        let offers: Vec<Offer<LaneKey>> = page
+            .iter()
+            .map(|entry| offer(entry, steady && entry.expires_at <= wall || self.has_left(entry)))
+            .collect();
         let complete = page.len() < scan.limit;
         let sender = &mut self.classes[class as usize];
         let picked = sender.pick(scan, &offers, complete);
-        // What is too old is taken out, and bounced, by the hallway's own sweep.
+        // What is too old is taken out, and bounced, by the hallway's own sweep; what follows an agent, by `moves`.
         if picked.is_empty() {
             return complete;
         }
@@ -111,6 +113,13 @@ impl Outgoing {
             frames.push(Frame::Mail(Box::new(frame)));
         }
         false
+    }
+
+    /// Whether the recipient lives elsewhere by now. Its mail turns to its new home a part at a time: what is left here
+    /// would seem to be all of its lane, and pass the part that went before.
+    fn has_left(&self, entry: &OutboxEntry) -> bool {
+        let Destination::Node(node) = self.destination else { return false };
+        self.shared.directory().has_left(node, &entry.mail.to)
     }
 
     /// Takes the other side's verdicts in.
@@ -159,12 +168,12 @@ impl Outgoing {
     }
 }
 
-fn offer(entry: &OutboxEntry, expired: bool) -> Offer<LaneKey> {
+fn offer(entry: &OutboxEntry, kept_back: bool) -> Offer<LaneKey> {
     Offer {
         seq: entry.seq.0,
         lane: entry.lane.clone(),
         size: entry.mail.envelope.len() + entry.mail.payload.len(),
-        expired,
+        kept_back,
     }
 }
 

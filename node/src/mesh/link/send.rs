@@ -44,8 +44,8 @@ pub(crate) struct Offer<L> {
     pub(crate) seq: u64,
     pub(crate) lane: L,
     pub(crate) size: usize,
-    /// It is too old now, by a clock that may yet be set back.
-    pub(crate) expired: bool,
+    /// It must not go now: it is too old by a clock that may yet be set back, or for an agent that left that node.
+    pub(crate) kept_back: bool,
 }
 
 /// The end of one message's way over this link.
@@ -64,7 +64,7 @@ pub(crate) struct LinkSender<L> {
     /// Answered, but their settlement is not durable yet, so that the outbox still shows them.
     settling: BTreeMap<u64, L>,
     held: HashMap<L, Hold>,
-    /// What was passed over as too old.
+    /// What was passed over because it was kept back.
     aged: Option<Aged>,
     /// Everything up to here was looked at.
     cursor: u64,
@@ -83,7 +83,7 @@ struct Flight<L> {
     size: usize,
 }
 
-/// Old mail goes from the outbox by another hand. What is found there again was too old for a moment only.
+/// Such mail goes from the outbox by another hand. What is found there again was kept back for a moment only.
 #[derive(Debug)]
 struct Aged {
     lowest: u64,
@@ -159,7 +159,7 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
             }
             let known = self.in_flight.contains_key(&offer.seq) || self.settling.contains_key(&offer.seq);
             if !known && self.lane_is_open(offer) {
-                if offer.expired {
+                if offer.kept_back {
                     self.pass_over(offer.seq, scan.at);
                 } else if self.is_full_for(offer.size) {
                     self.stalled = true;

@@ -31,7 +31,7 @@ impl Desk {
     fn post(&mut self, lanes: &str) {
         for lane in lanes.chars() {
             self.last_seq += 1;
-            self.outbox.push(Offer { seq: self.last_seq, lane, size: 10, expired: false });
+            self.outbox.push(Offer { seq: self.last_seq, lane, size: 10, kept_back: false });
         }
         self.sender.more();
     }
@@ -217,18 +217,18 @@ fn a_verdict_that_comes_while_the_outbox_is_read_makes_the_reading_void() {
 #[test]
 fn what_is_too_old_is_passed_over_and_sent_if_a_clock_that_was_set_back_makes_it_young_again() {
     let mut desk = Desk::with("aab");
-    desk.outbox[0].expired = true;
-    desk.outbox[2].expired = true;
+    desk.outbox[0].kept_back = true;
+    desk.outbox[2].kept_back = true;
     assert_eq!(desk.send(), [2]);
     desk.judged(2, Verdict::Committed);
-    desk.outbox[0].expired = false;
+    desk.outbox[0].kept_back = false;
     let look_again = desk.sender.next_wake().unwrap();
     desk.now = look_again - MS;
     assert_eq!(desk.send(), [0; 0]);
     desk.now = look_again;
     assert_eq!(desk.send(), [1]);
     assert!(desk.sender.next_wake().unwrap() > look_again, "the other one is still there");
-    desk.outbox.retain(|offer| !offer.expired);
+    desk.outbox.retain(|offer| !offer.kept_back);
     desk.now = look_again * 2;
     assert_eq!((desk.send(), desk.sender.next_wake()), (Vec::new(), None));
 }
@@ -236,11 +236,11 @@ fn what_is_too_old_is_passed_over_and_sent_if_a_clock_that_was_set_back_makes_it
 #[test]
 fn old_mail_is_looked_for_again_though_a_lane_is_probed_at_that_moment() {
     let mut desk = Desk::with("ab");
-    desk.outbox[0].expired = true;
+    desk.outbox[0].kept_back = true;
     assert_eq!(desk.send(), [2]);
     desk.now = desk.sender.next_wake().unwrap() - MS;
     desk.judged(2, LATER);
-    desk.outbox[0].expired = false;
+    desk.outbox[0].kept_back = false;
     desk.now += Window::default().hold_first;
     let mut sent = desk.send();
     sent.sort_unstable();

@@ -283,7 +283,7 @@ impl Node {
                 seq: entry.seq,
                 lane: entry.letter.lane,
                 size: entry.letter.size,
-                expired: self.store.has_expired(entry, times),
+                kept_back: self.store.has_expired(entry, times),
             };
             let offers: Vec<Offer<Lane>> = page.iter().map(offer).collect();
             let picked = session.sender.pick(scan, &offers, page.len() < scan.limit);

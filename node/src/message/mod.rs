@@ -251,11 +251,9 @@ impl Hallway {
     }
 
     fn prepare_for(&self, incoming: Incoming, elsewhere: Whereabouts) -> Result<Prepared, Refusal> {
-        let recipient = moving::recipient_by_link(&incoming);
-        self.judge_as_known(incoming, elsewhere).map_err(|refusal| match recipient {
-            Some(to) if moving::is_just_coming(&self.inner.agents, &self.inner.store, &to) => {
-                Refusal::Moving(to.to_string())
-            }
+        let unknown = moving::unknown_by_link(&self.inner.agents, &incoming);
+        self.judge_as_known(incoming, elsewhere).map_err(|refusal| match unknown {
+            Some(to) if moving::is_just_coming(&self.inner.store, &to) => Refusal::Moving(to.to_string()),
             _ => refusal,
         })
     }

@@ -46,20 +46,19 @@ pub(super) fn way_of(mail: &NewMail, plan: &Plan) -> Option<Way> {
     }
 }
 
-/// Whom mail of a link is for.
-pub(super) fn recipient_by_link(incoming: &Incoming) -> Option<Address> {
+/// Whom mail of a link is for, where the directory does not show that agent here. Asked before the mail is judged: the
+/// agent may be shown just after.
+pub(super) fn unknown_by_link(agents: &Agents, incoming: &Incoming) -> Option<Address> {
     match incoming {
-        Incoming::FromPeer { mail, .. } => Some(mail.to.clone()),
-        Incoming::FromAgent { .. } | Incoming::FromHttpHost(_) => None,
+        Incoming::FromPeer { mail, .. } if !agents.directory().lists_here(&mail.to) => Some(mail.to.clone()),
+        _ => None,
     }
 }
 
-/// Whether the roster on disk lists an agent of this node that the directory does not show yet: another node may have
-/// read that roster, and what it sends must not be refused for good.
-pub(super) fn is_just_coming(agents: &Agents, store: &Store, to: &Address) -> bool {
-    let shown = agents.directory().lists_here(to);
-    let listed = || store.own_face(to).is_ok_and(|face| face.is_some_and(|face| face.tombstone.is_none()));
-    !shown && listed()
+/// Whether the roster on disk lists it all the same: another node may have read that roster, and what it sends must not be
+/// refused for good.
+pub(super) fn is_just_coming(store: &Store, to: &Address) -> bool {
+    store.own_face(to).is_ok_and(|face| face.is_some_and(|face| face.tombstone.is_none()))
 }
 
 /// How long a sender waits, who is then asked to try again; the last host hands on within moments, or is away.

@@ -279,7 +279,10 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
         }
         let wait = match hold.attempts {
             0 if gap => Duration::ZERO,
-            attempts => hold_first.saturating_mul(1 << attempts.min(16)).min(hold_longest),
+            attempts => {
+                let doubled = attempts.min(if gap { GAP_DOUBLED } else { 16 });
+                hold_first.saturating_mul(1 << doubled).min(hold_longest)
+            }
         };
         hold.attempts = hold.attempts.saturating_add(1);
         hold.phase = Phase::Waiting { until: now.saturating_add(wait) };
@@ -335,5 +338,7 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
 }
 
 /// Few enough that their bodies fit in memory, enough that passing over held lanes is not slow.
+/// How often the pause doubles for a lane whose missing mail is on its way by another link: that takes seconds.
+const GAP_DOUBLED: u32 = 2;
 const SCAN_MOST: usize = 64;
 const SCAN_LEAST: usize = 16;

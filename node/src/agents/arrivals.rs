@@ -3,7 +3,7 @@
 //! by the hallway.
 
 use amesh_proto::address::Address;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,7 +12,8 @@ use tokio::sync::Notify;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Arrivals {
-    under_way: Mutex<HashSet<Address>>,
+    /// With whether the agent moved again before it had arrived.
+    under_way: Mutex<HashMap<Address, bool>>,
     /// Whether there are any: nearly always not, and every message asks.
     some: AtomicBool,
     begun: Notify,
@@ -23,8 +24,10 @@ impl Arrivals {
     /// The agent of `address` has moved just now.
     pub(super) fn begin(&self, address: &Address) {
         let mut under_way = self.lock();
-        if under_way.len() < AT_A_TIME {
-            under_way.insert(address.clone());
+        if let Some(again) = under_way.get_mut(address) {
+            *again = true;
+        } else if under_way.len() < AT_A_TIME {
+            under_way.insert(address.clone(), false);
         }
         self.some.store(!under_way.is_empty(), Ordering::Release);
         drop(under_way);
@@ -52,12 +55,12 @@ impl Arrivals {
 
     /// Whether newer mail for `address` must wait.
     pub fn holds(&self, address: &Address) -> bool {
-        self.some() && self.lock().contains(address)
+        self.some() && self.lock().contains_key(address)
     }
 
-    /// Everything under way.
-    pub fn all(&self) -> Vec<Address> {
-        self.lock().iter().cloned().collect()
+    /// Everything under way, with whether the agent moved again before it had arrived.
+    pub fn all(&self) -> Vec<(Address, bool)> {
+        self.lock().iter().map(|(address, again)| (address.clone(), *again)).collect()
     }
 
     /// Waits until newer mail for `address` may go, `patience` at most. Says whether it may.
@@ -75,7 +78,7 @@ impl Arrivals {
         tokio::time::timeout(patience, waiting).await.is_ok()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<Address>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Address, bool>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

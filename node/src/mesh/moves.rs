@@ -32,10 +32,17 @@ impl Moves {
 struct Seen {
     /// Who had left each host when the queue to it was last read, and when that was. Queues are long.
     left: BTreeMap<NodeId, (Vec<Address>, Duration)>,
-    /// How much mail each arrival had when that last changed, and when that was.
-    came: BTreeMap<Address, (u32, Duration)>,
+    came: BTreeMap<Address, Came>,
     /// When each host was last linked: one whose link is just being made anew is still there.
     linked: BTreeMap<NodeId, Duration>,
+}
+
+/// How the mail of an arrival comes in.
+struct Came {
+    begun: Duration,
+    /// How much there is, and when that last changed.
+    waiting: u32,
+    changed: Duration,
 }
 
 /// Looks until cancelled.
@@ -62,27 +69,55 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 
 /// One round. Says whether more is to be done soon.
 async fn look(shared: &Arc<Shared>, seen: &mut Seen) -> Result<bool, StoreError> {
-    let mut more = false;
-    for leaving in shared.directory().all_leaving() {
-        more |= hand_on(shared, &leaving).await?;
-    }
     let now = shared.clock.monotonic();
     let linked = shared.rosters.nodes().into_iter().filter(|node| shared.is_linked(node));
     seen.linked.extend(linked.map(|node| (node, now)));
     seen.linked.retain(|_, last| now.saturating_sub(*last) < RECENT);
     let arrivals = shared.directory().arrivals();
     let under_way = arrivals.all();
-    seen.came.retain(|address, _| under_way.contains(address));
-    let (awaited, complete): (BTreeSet<_>, BTreeSet<_>) =
-        under_way.into_iter().partition(|address| is_awaited(shared, address, seen, now));
+    seen.came.retain(|address, _| under_way.iter().any(|(arrival, _)| arrival == address));
+    let (awaited, complete): (Vec<_>, Vec<_>) =
+        under_way.into_iter().partition(|(address, _)| is_awaited(shared, address, seen, now));
     if !complete.is_empty() {
         // What was sent before these moves were known is on disk after this.
         let nothing = Target::Outbox { destination: Destination::Node(shared.identity.node_id()) };
         shared.store.redirect(shared.identity.node_id(), &[], nothing, shared.clock.now()).await?;
     }
+    for (address, _) in complete.iter().filter(|(_, again)| *again) {
+        bring_back(shared, address).await?;
+    }
+    let complete: BTreeSet<Address> = complete.into_iter().map(|(address, _)| address).collect();
     redirect_all(shared, &complete, seen).await?;
     complete.iter().for_each(|address| arrivals.end(address));
-    Ok(more || !awaited.is_empty())
+    if !complete.is_empty() {
+        shared.peers.tell_all(|news| news.kept = true);
+    }
+    let mut more = !awaited.is_empty();
+    for leaving in shared.directory().all_leaving() {
+        if !arrivals.holds(&leaving.agent.address) {
+            more |= hand_on(shared, &leaving).await?;
+        }
+    }
+    Ok(more)
+}
+
+/// An agent that came here left again, for where it was before, while mail was queued for it there that is younger than what
+/// has followed it here: that must go behind.
+async fn bring_back(shared: &Arc<Shared>, address: &Address) -> Result<(), StoreError> {
+    let Some(leaving) = shared.directory().leaving(address).filter(|leaving| !leaving.departed) else {
+        return Ok(());
+    };
+    let mut after = None;
+    loop {
+        let page = shared.store.outbox(&Destination::Node(leaving.home), after, PAGE)?;
+        let Some(last) = page.last().map(|entry| entry.seq) else { return Ok(()) };
+        after = Some(last);
+        let mail: Vec<OutboxEntry> = page.into_iter().filter(|entry| entry.mail.to == *address).collect();
+        if !mail.is_empty() {
+            let target = Target::Mailbox { agent: leaving.agent.no, trust: Trust::Verified };
+            shared.store.redirect(leaving.home, &mail, target, shared.clock.now()).await?;
+        }
+    }
 }
 
 /// Hands on what waits here for an agent that moved. When all of it is there, this node's roster says that it left.
@@ -151,12 +186,14 @@ fn is_awaited(shared: &Shared, address: &Address, seen: &mut Seen, now: Duration
     let directory = shared.directory();
     let Resolution::Local(agent) = directory.resolve(address) else { return false };
     let waiting = shared.store.pending_count(agent.no);
-    let (before, since) = seen.came.entry(address.clone()).or_insert((waiting, now));
-    if waiting != *before {
-        (*before, *since) = (waiting, now);
+    let came = seen.came.entry(address.clone()).or_insert(Came { begun: now, waiting, changed: now });
+    if waiting != came.waiting {
+        (came.waiting, came.changed) = (waiting, now);
     }
-    let patient = now.saturating_sub(*since) < PATIENCE;
-    patient && seen.linked.keys().any(|node| directory.still_lists(*node, address))
+    let patient = now.saturating_sub(came.changed) < PATIENCE;
+    let just_begun = now.saturating_sub(came.begun) < RECENT;
+    let there = |node: &NodeId| just_begun || seen.linked.contains_key(node);
+    patient && shared.rosters.nodes().iter().any(|node| there(node) && directory.still_lists(*node, address))
 }
 
 /// Turns what is queued for agents that moved to where they are.

@@ -51,6 +51,11 @@ impl Outgoing {
         self.classes.iter_mut().for_each(LinkSender::more);
     }
 
+    /// Mail that was kept back may go.
+    pub(super) fn again(&mut self) {
+        self.classes.iter_mut().for_each(LinkSender::again);
+    }
+
     /// Whether the other side owes a verdict.
     pub(super) fn is_owed(&self) -> bool {
         self.classes.iter().any(|sender| sender.in_flight() > 0)
@@ -91,7 +96,7 @@ impl Outgoing {
         let steady = self.shared.hallway.clock_is_steady();
         let offers: Vec<Offer<LaneKey>> = page
             .iter()
-            .map(|entry| offer(entry, steady && entry.expires_at <= wall || self.has_left(entry)))
+            .map(|entry| offer(entry, steady && entry.expires_at <= wall || self.moves(entry)))
             .collect();
         let complete = page.len() < scan.limit;
         let sender = &mut self.classes[class as usize];
@@ -115,11 +120,12 @@ impl Outgoing {
         false
     }
 
-    /// Whether the recipient lives elsewhere by now. Its mail turns to its new home a part at a time: what is left here
-    /// would seem to be all of its lane, and pass the part that went before.
-    fn has_left(&self, entry: &OutboxEntry) -> bool {
+    /// Whether the recipient lives elsewhere by now, or has just moved. Its mail turns to its new home a part at a time: what
+    /// is left here would seem to be all of its lane, and pass the part that went before.
+    fn moves(&self, entry: &OutboxEntry) -> bool {
+        let (directory, to) = (self.shared.directory(), &entry.mail.to);
         let Destination::Node(node) = self.destination else { return false };
-        self.shared.directory().has_left(node, &entry.mail.to)
+        directory.arrivals().holds(to) || directory.has_left(node, to)
     }
 
     /// Takes the other side's verdicts in.

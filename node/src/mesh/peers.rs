@@ -89,6 +89,8 @@ pub(crate) struct PeerHandle {
 pub(crate) struct News {
     /// There is new mail in the outbox.
     pub mail: bool,
+    /// Mail that was kept back may go.
+    pub kept: bool,
     /// The peer may be reachable again.
     pub life: bool,
     /// This machine's own links or addresses changed: whatever is open may be dead.

@@ -168,6 +168,9 @@ impl Session {
 
     /// Something happened on this node that the other may have to hear.
     pub(crate) fn tell(&mut self, news: &News) {
+        if news.kept {
+            self.outgoing.again();
+        }
         if news.mail {
             self.outgoing.more();
             self.receipts.more();

@@ -133,6 +133,13 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
         self.news += 1;
     }
 
+    /// What was kept back may go now.
+    pub(crate) fn again(&mut self) {
+        if let Some(aged) = &mut self.aged {
+            aged.look_again = Duration::ZERO;
+        }
+    }
+
     /// Where to read next; `None` while there is nothing to do or no room. To be asked again after every other call.
     pub(crate) fn scan(&mut self, now: Duration) -> Option<Scan> {
         self.release_due(now);

@@ -122,7 +122,8 @@ pub fn reset(dir: &Path, now: UnixMillis) -> Result<PathBuf, MaintainError> {
 /// The name of a backup made now; names sort by time.
 #[must_use]
 pub fn backup_name(now: UnixMillis) -> String {
-    format!("amesh-{:012}.backup", now.as_secs())
+    // Two in one second are two; names of whole seconds, as earlier versions made them, still sort right.
+    format!("amesh-{:015}.backup", now.0)
 }
 
 /// Deletes all but the newest `keep` backups in a directory, with their files and what older ones left unfinished. Gives

@@ -9,12 +9,17 @@ use amesh_store::{Store, backup_name, rotate_backups};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Sweeps every hour and when this machine wakes up, and looks whether the newest backup is a day old.
+/// Sweeps every hour, those in which this machine slept counted, and looks whether the newest backup is a day old.
 pub(super) fn start(tasks: &Tasks, store: Store, clock: SharedClock, mut waking: Waking, data_dir: PathBuf) {
     let dir = data_dir.join("backups");
     tasks.spawn_until_stopped(async move {
+        let mut next = clock.monotonic().saturating_add(LOOK);
         loop {
-            waking.rest(LOOK).await;
+            waking.rest(next.saturating_sub(clock.monotonic())).await;
+            if clock.monotonic() < next {
+                continue;
+            }
+            next = clock.monotonic().saturating_add(LOOK);
             if let Err(error) = store.sweep().await {
                 tracing::warn!(%error, "bodies that no message names could not be swept");
             }

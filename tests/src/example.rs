@@ -143,14 +143,14 @@ impl Running {
         .with_context(|| std::fs::read_to_string(&self.out).unwrap_or_default())
     }
 
-    /// Kills it at once.
+    /// Kills it at once; every event it has printed.
     ///
     /// # Errors
-    /// When it had ended.
-    pub fn kill(mut self) -> Result<()> {
+    /// When it had ended, or as [`Self::events`].
+    pub fn kill(mut self) -> Result<Vec<Value>> {
         self.child.kill()?;
         self.child.wait()?;
-        Ok(())
+        self.events()
     }
 }
 

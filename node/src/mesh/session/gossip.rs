@@ -111,17 +111,20 @@ impl Session {
     }
 
     pub(super) fn meet(&self, neighbours: Neighbours) {
-        for neighbour in neighbours.0.into_iter().take(Neighbours::LIMIT) {
-            let Some(handle) = self.shared.peers.handle(&neighbour.node) else { continue };
-            if self.shared.is_linked(&neighbour.node) {
+        let shared = &self.shared;
+        for Neighbour { node, addresses } in neighbours.0.into_iter().take(Neighbours::LIMIT) {
+            if !shared.is_member(&node) || node == shared.identity.node_id() || shared.is_linked(&node) {
                 continue;
             }
-            for address in neighbour.addresses.into_iter().take(Neighbours::ADDRESS_LIMIT) {
-                if self.shared.may_pass_on(&address) {
-                    self.shared.peers.hear_of_address(&neighbour.node, address);
+            for address in addresses.into_iter().take(Neighbours::ADDRESS_LIMIT) {
+                if shared.may_pass_on(&address) {
+                    shared.peers.hear_of_address(&node, address);
                 }
             }
-            handle.tell(|news| news.life = true);
+            // One that has only just joined has no task yet: it begins with these addresses.
+            if let Some(handle) = shared.peers.handle(&node) {
+                handle.tell(|news| news.life = true);
+            }
         }
     }
 }

@@ -175,6 +175,23 @@ async fn what_a_broken_receiver_did_not_take_is_posted_again_after_a_restart() {
 }
 
 #[tokio::test]
+async fn mail_that_seemed_expired_while_the_clock_was_ahead_is_posted_once_that_is_set_back() {
+    let (house, receiver) =
+        (House::posting(WebhookConfig::default()), Receiver::new(Answer::Status(503)).await);
+    let (alice, bob) = (house.agent("alice").await, house.agent("bob").await);
+    house.listens(&bob, &receiver.url("/")).await;
+    house.mail(&alice, "bob", "hi").await;
+    receiver.answers(Answer::Status(200));
+    house.clock.set_wall(NOW.plus(Duration::from_secs(365 * 86_400)));
+    // Everything before it was looked at when this one has been posted.
+    house.mail(&alice, "bob", "second").await;
+    assert_eq!(receiver.messages(), ["hi", "second"], "the first seems to have expired");
+    house.clock.set_wall(NOW.plus(Duration::from_secs(60)));
+    house.hallway.agents().webhooks().have_changed();
+    until("the first is posted again", || receiver.messages() == ["hi", "second", "hi"]).await;
+}
+
+#[tokio::test]
 async fn after_three_failed_attempts_mail_waits_to_be_fetched() {
     let at_once = WebhookConfig { retry_after_s: vec![0, 0], ..WebhookConfig::default() };
     let (house, receiver) = (House::posting(at_once), Receiver::new(Answer::Status(500)).await);

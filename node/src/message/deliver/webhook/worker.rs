@@ -228,6 +228,10 @@ async fn attempt(hallway: Hallway, no: AgentNo, address: Address, job: Job) -> N
         Ok(None) => return Next::Done,
         Err(error) => return not_noted(&hallway, &job, &error),
     };
+    if hallway.clock_is_steady() && entry.expires_at <= hallway.inner.clock.now() {
+        // Housekeeping takes it away if that is so; a clock that is ahead may yet be set back.
+        return Next::At(hallway.inner.clock.now().plus(LONGEST), job.attempts);
+    }
     let posting = match post(&hallway, &agent, &entry).await {
         Ok(taken) => {
             // Before anything that ends the job: a sender who asked for word of it must get it (RCP-1).
@@ -259,12 +263,11 @@ async fn attempt(hallway: Hallway, no: AgentNo, address: Address, job: Job) -> N
     }
 }
 
-/// The message, if it is in the mailbox still, not expired, and nobody else gave it to the agent meanwhile.
+/// The message, if it is in the mailbox still and nobody else gave it to the agent meanwhile.
 fn still_pending(hallway: &Hallway, no: AgentNo, seq: Seq) -> Result<Option<MailboxEntry>, StoreError> {
     let before = seq.0.checked_sub(1).map(Seq);
     let found = hallway.inner.store.pending(no, before, 1)?.pop();
-    let (steady, now) = (hallway.clock_is_steady(), hallway.inner.clock.now());
-    Ok(found.filter(|entry| entry.seq == seq && !entry.handed_out && (!steady || entry.expires_at > now)))
+    Ok(found.filter(|entry| entry.seq == seq && !entry.handed_out))
 }
 
 async fn post(hallway: &Hallway, agent: &Agent, entry: &MailboxEntry) -> Result<Taken, Failed> {

@@ -64,8 +64,7 @@ pub(crate) struct LinkSender<L> {
     /// Answered, but their settlement is not durable yet, so that the outbox still shows them.
     settling: BTreeMap<u64, L>,
     held: HashMap<L, Hold>,
-    /// What was passed over because it was kept back.
-    aged: Option<Aged>,
+    kept_back: Option<KeptBack>,
     /// Everything up to here was looked at.
     cursor: u64,
     /// While the outbox is read again for held lanes' first entries only: where to go on after that.
@@ -83,9 +82,10 @@ struct Flight<L> {
     size: usize,
 }
 
-/// Such mail goes from the outbox by another hand. What is found there again was kept back for a moment only.
+/// Mail that was passed over. Most of it goes from the outbox by another hand; what is found there again was kept back for
+/// a moment only.
 #[derive(Debug)]
-struct Aged {
+struct KeptBack {
     lowest: u64,
     look_again: Duration,
 }
@@ -118,7 +118,7 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
             bytes: 0,
             settling: BTreeMap::new(),
             held: HashMap::new(),
-            aged: None,
+            kept_back: None,
             cursor: 0,
             resume_at: None,
             exhausted: false,
@@ -135,8 +135,8 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
 
     /// What was kept back may go now.
     pub(crate) fn again(&mut self) {
-        if let Some(aged) = &mut self.aged {
-            aged.look_again = Duration::ZERO;
+        if let Some(kept_back) = &mut self.kept_back {
+            kept_back.look_again = Duration::ZERO;
         }
     }
 
@@ -227,7 +227,7 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
             Phase::Waiting { until } if !self.is_settling(lane) => Some(until),
             _ => None,
         });
-        waiting.chain(self.aged.as_ref().map(|aged| aged.look_again)).min()
+        waiting.chain(self.kept_back.as_ref().map(|kept_back| kept_back.look_again)).min()
     }
 
     /// Whether a verdict on this message is awaited.
@@ -252,8 +252,8 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
 
     fn pass_over(&mut self, seq: u64, now: Duration) {
         let look_again = now.saturating_add(self.window.hold_longest);
-        let aged = self.aged.get_or_insert(Aged { lowest: seq, look_again });
-        aged.lowest = aged.lowest.min(seq);
+        let kept_back = self.kept_back.get_or_insert(KeptBack { lowest: seq, look_again });
+        kept_back.lowest = kept_back.lowest.min(seq);
     }
 
     /// One message may always go, however large, or it would never go.
@@ -311,7 +311,8 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
     }
 
     fn release_due(&mut self, now: Duration) {
-        if let Some(Aged { lowest, .. }) = self.aged.take_if(|aged| aged.look_again <= now) {
+        let due = |kept_back: &mut KeptBack| kept_back.look_again <= now;
+        if let Some(KeptBack { lowest, .. }) = self.kept_back.take_if(due) {
             self.rescan_from(lowest);
             self.resume_at = None;
         }
@@ -344,8 +345,8 @@ impl<L: Clone + Eq + Hash> LinkSender<L> {
     }
 }
 
-/// Few enough that their bodies fit in memory, enough that passing over held lanes is not slow.
 /// How often the pause doubles for a lane whose missing mail is on its way by another link: that takes seconds.
 const GAP_DOUBLED: u32 = 2;
+/// Few enough that their bodies fit in memory, enough that passing over held lanes is not slow.
 const SCAN_MOST: usize = 64;
 const SCAN_LEAST: usize = 16;

@@ -43,12 +43,12 @@ pub(crate) struct Prepared {
     brought_by: Holder,
     /// Its recipient can verify it anywhere.
     signed: bool,
+    sender_key: Option<String>,
 }
 
 impl Prepared {
     pub(crate) fn new(new: NewMail, blobs: bool) -> Result<Self, StoreError> {
-        let NewMail { mail, origin, target, idempotency_key, content_digest, attachments, lane: stamp, now } =
-            new;
+        let NewMail { mail, origin, target, idempotency_key, content_digest, lane: stamp, now, .. } = new;
         let lane = outbox::lane_of(&mail);
         let arrival = match (&origin, stamp) {
             (Origin::Node(node), Some(stamp)) => Some(Arrival { origin: *node, lane, stamp, now }),
@@ -65,7 +65,8 @@ impl Prepared {
         Ok(Self {
             signed: mail.form.is_some(),
             brought_by,
-            attachments,
+            attachments: new.attachments,
+            sender_key: new.sender_key,
             carried: match origin {
                 Origin::Node(node) => Some(Carried { node, from: mail.from.clone() }),
                 _ => None,
@@ -206,6 +207,7 @@ fn to_mailbox(
         id: mail.id.clone(),
         renamed,
         trust,
+        sender_key: mail.sender_key.clone(),
         queued_at: mail.now,
         expires_at: mail.expires_at,
         sender: mail.sender,

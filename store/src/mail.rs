@@ -119,6 +119,9 @@ pub struct NewMail {
     pub idempotency_key: Option<String>,
     /// Digest of what the sender meant: the same again is a repeat, another under the same id is a conflict.
     pub content_digest: [u8; 32],
+    /// The key that judged its signature, as deliveries name it. A mailbox keeps it with the message: who judges it again
+    /// must not depend on whether its sender's host is still a member (DESIGN §1.4).
+    pub sender_key: Option<String>,
     /// The files that it names, which its sender must have brought before.
     pub attachments: Vec<Attachment>,
     /// For mail from a link.
@@ -207,6 +210,8 @@ pub struct MailboxEntry {
     pub mail: Mail,
     /// How much the recipient may believe it.
     pub trust: Trust,
+    /// The key that judged its signature, where that was kept with it.
+    pub sender_key: Option<String>,
     /// When it was queued.
     pub queued_at: UnixMillis,
     /// When it is given up.

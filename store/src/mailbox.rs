@@ -26,6 +26,8 @@ pub(crate) struct Head {
     /// The fresh id of a message whose own was taken.
     pub(crate) renamed: Option<MessageId>,
     pub(crate) trust: Trust,
+    /// As deliveries name it.
+    pub(crate) sender_key: Option<String>,
     pub(crate) queued_at: UnixMillis,
     pub(crate) expires_at: UnixMillis,
     pub(crate) sender: Option<AgentNo>,
@@ -272,6 +274,7 @@ pub(crate) fn entry_of(key: &[u8], value: &[u8], blobs: Option<&Path>) -> Result
         shown_id: head.renamed.unwrap_or(head.id),
         mail,
         trust: head.trust,
+        sender_key: head.sender_key,
         queued_at: head.queued_at,
         expires_at: head.expires_at,
         handed_out: false,

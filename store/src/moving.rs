@@ -171,6 +171,7 @@ fn bring_home(
         renamed: renamed.clone(),
         class: one.class,
         trust,
+        sender_key: None,
         queued_at,
         expires_at: one.expires_at,
         sender,

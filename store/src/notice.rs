@@ -37,6 +37,7 @@ pub(crate) fn put(
         id: notice.id.clone(),
         renamed: None,
         trust: Trust::Verified,
+        sender_key: None,
         queued_at: now,
         expires_at,
         sender: None,

@@ -169,6 +169,7 @@ fn mail(number: u64, agent: AgentNo) -> Result<NewMail> {
         origin: Origin::System,
         target: Target::Mailbox { agent, trust: Trust::Verified },
         idempotency_key: None,
+        sender_key: None,
         attachments: Vec::new(),
         content_digest: [1; 32],
         lane: None,

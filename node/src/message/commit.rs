@@ -6,6 +6,7 @@ use super::Prepared;
 use super::accept::{Draft, Source};
 use super::error::{Full, Refusal};
 use super::plan::Plan;
+use super::verify::Verified;
 use crate::agents::Agent;
 use crate::tasks::Tasks;
 use amesh_proto::address::Address;
@@ -129,8 +130,10 @@ impl std::fmt::Debug for Committing {
 }
 
 /// A message that has passed every check, as the store wants it.
-pub(super) fn prepared(draft: Draft, plan: Plan, now: UnixMillis) -> Prepared {
+pub(super) fn prepared(verified: Verified, plan: Plan, now: UnixMillis) -> Prepared {
+    let Verified { draft, judged_by } = verified;
     let content_digest = digest(&draft);
+    let sender_key = judged_by.map(|key| key.sender_key_text());
     let Draft { source, mut mail, idempotency_key, lane, attachments, .. } = draft;
     let origin = match source {
         Source::Agent(agent) => Origin::Agent(agent.no),
@@ -149,7 +152,8 @@ pub(super) fn prepared(draft: Draft, plan: Plan, now: UnixMillis) -> Prepared {
         Plan::HttpHost { host } => Target::Outbox { destination: Destination::HttpHost(host.to_string()) },
         Plan::Provider { domain } => Target::Outbox { destination: Destination::Provider(domain.clone()) },
     };
-    let mail = NewMail { mail, origin, target, idempotency_key, content_digest, attachments, lane, now };
+    let mail =
+        NewMail { mail, origin, target, idempotency_key, content_digest, sender_key, attachments, lane, now };
     Prepared { mail, plan }
 }
 

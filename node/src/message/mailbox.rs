@@ -8,7 +8,6 @@ use super::notice::Notice;
 use crate::agents::Agent;
 use amesh_proto::api::pending::Delivery;
 use amesh_proto::id::MessageId;
-use amesh_proto::key::PublicKey;
 use amesh_proto::message::Priority;
 use amesh_proto::trust::Trust;
 use amesh_store::{CommitOutcome, MailboxEntry, NewMail, Origin, Posting, Seq, StoreError, Target};
@@ -118,8 +117,7 @@ impl Hallway {
     /// which is logged: one such entry must not hide the others.
     #[must_use]
     pub fn render(&self, entry: &MailboxEntry, method: Method) -> Option<Delivery> {
-        let key = self.sender_key(entry);
-        let rendered = delivery::render(entry, key.as_ref(), method, self.injection_rules());
+        let rendered = delivery::render(entry, self.sender_key(entry), method, self.injection_rules());
         rendered
             .inspect_err(|error| tracing::error!(id = %entry.shown_id, %error, "a stored message is damaged"))
             .ok()
@@ -170,6 +168,7 @@ impl Hallway {
             origin: Origin::System,
             target,
             idempotency_key: None,
+            sender_key: None,
             attachments: Vec::new(),
             content_digest,
             lane: None,
@@ -186,8 +185,11 @@ impl Hallway {
     }
 
     /// The key under which the entry's signature verified, for recipients who verify again (RLY-10, EXT-3).
-    fn sender_key(&self, entry: &MailboxEntry) -> Option<PublicKey> {
+    fn sender_key(&self, entry: &MailboxEntry) -> Option<String> {
         entry.mail.form?;
-        self.inner.agents.directory().key_at(&entry.mail.from, entry.mail.accepted_at)
+        let directory = self.inner.agents.directory();
+        // Mail that followed its recipient here by the queue has none with it.
+        let known = || directory.key_at(&entry.mail.from, entry.mail.accepted_at);
+        entry.sender_key.clone().or_else(|| known().map(|key| key.sender_key_text()))
     }
 }

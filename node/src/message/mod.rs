@@ -281,7 +281,7 @@ impl Hallway {
         let foreign = Destination::Provider(mail.to.provider().to_owned());
         let plan = plan::plan(Question {
             by_link: verified.draft.is_carried(),
-            signed: verified.signed,
+            signed: verified.judged_by.is_some(),
             from: &mail.from,
             to: &mail.to,
             sender: verified.draft.standing(directory),
@@ -298,7 +298,7 @@ impl Hallway {
             own_domain: directory.naming().is_ours(&mail.to),
             provider_served: inner.deliver.is_served(&foreign),
         })?;
-        Ok(commit::prepared(verified.draft, plan, now))
+        Ok(commit::prepared(verified, plan, now))
     }
 
     /// RAT-3 for mail that a link brings: before its signature is looked at.

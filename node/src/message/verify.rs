@@ -17,7 +17,8 @@ use amesh_proto::node_id::NodeId;
 /// A draft whose signature, if it has one, is genuine.
 pub(super) struct Verified {
     pub draft: Draft,
-    pub signed: bool,
+    /// The key that judged the signature; none where there was none to judge.
+    pub judged_by: Option<PublicKey>,
 }
 
 /// Verifies and seals the envelope.
@@ -32,11 +33,11 @@ pub(super) fn verify(draft: Draft, directory: &Directory) -> Result<Verified, Re
 
 fn from_agent(mut draft: Draft, agent: &Agent) -> Result<Verified, Refusal> {
     let envelope = &mut draft.envelope;
-    let signed = match envelope.signature.as_deref() {
+    let judged_by = match envelope.signature.as_deref() {
         None => {
             envelope.from = draft.mail.from.to_string();
             envelope.to = draft.mail.to.to_string();
-            false
+            None
         }
         Some(signature) => {
             let lower = envelope.to.to_ascii_lowercase();
@@ -52,12 +53,12 @@ fn from_agent(mut draft: Draft, agent: &Agent) -> Result<Verified, Refusal> {
             let to = to[form.to_index().min(to.len() - 1)].to_owned();
             (envelope.from, envelope.to) = (from, to);
             draft.mail.form = Some(form.settled());
-            true
+            Some(agent.key.clone())
         }
     };
     draft.mail.envelope =
         serde_json::to_vec(&draft.envelope).map_err(|error| Refusal::Store(error.to_string()))?;
-    Ok(Verified { draft, signed })
+    Ok(Verified { draft, judged_by })
 }
 
 /// Mail of a link is verified again here: this node believes signatures, not peers. Its text stays as it came.
@@ -93,13 +94,13 @@ fn from_peer(mut draft: Draft, peer: NodeId, directory: &Directory) -> Result<Ve
     let what = signable(mail, &from, &to, &envelope.subject, envelope.in_reply_to.as_deref());
     let form = check(&key, &what, signature, mail.form)?;
     draft.mail.form = Some(form.settled());
-    Ok(Verified { draft, signed: true })
+    Ok(Verified { draft, judged_by: Some(key) })
 }
 
 /// Mail of an HTTP host: judged by the key that is known for its sender there. Where there is none, only an owner who asked
 /// for it gets unverified mail (MSH-10); a signature that can be judged and is wrong gets nobody anything (RTE-9).
 fn from_http_host(mut draft: Draft, host: &HostSource) -> Result<Verified, Refusal> {
-    let signed = match (draft.envelope.signature.as_deref(), &host.key) {
+    let judged_by = match (draft.envelope.signature.as_deref(), &host.key) {
         (Some(signature), Some(key)) => {
             let from: Vec<&str> = host.from.iter().map(String::as_str).collect();
             let to: Vec<&str> = host.to.iter().map(String::as_str).collect();
@@ -110,14 +111,14 @@ fn from_http_host(mut draft: Draft, host: &HostSource) -> Result<Verified, Refus
             let to = to[form.to_index().min(to.len() - 1)].to_owned();
             (draft.envelope.from, draft.envelope.to) = (from, to);
             draft.mail.form = Some(form.settled());
-            true
+            Some(key.clone())
         }
         (Some(_), None) if !host.relaxed => return Err(Refusal::Signature(SignatureFault::KeyUnknown)),
-        _ => false,
+        _ => None,
     };
     draft.mail.envelope =
         serde_json::to_vec(&draft.envelope).map_err(|error| Refusal::Store(error.to_string()))?;
-    Ok(Verified { draft, signed })
+    Ok(Verified { draft, judged_by })
 }
 
 fn signable<'a>(

@@ -101,6 +101,7 @@ pub(crate) fn local(mail: Mail, sender: AgentNo, agent: AgentNo) -> NewMail {
         origin: Origin::Agent(sender),
         target: Target::Mailbox { agent, trust: Trust::Verified },
         idempotency_key: None,
+        sender_key: None,
         attachments: Vec::new(),
         lane: None,
         now: NOW,

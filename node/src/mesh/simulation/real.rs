@@ -270,6 +270,7 @@ fn new_mail(
         origin,
         target,
         idempotency_key: None,
+        sender_key: None,
         content_digest: digest,
         attachments: Vec::new(),
         lane,

@@ -1,6 +1,7 @@
 //! Removal, leaving, stopping.
 
 use super::village::*;
+use crate::message::Method;
 use amesh_proto::api::control::PeerState;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,6 +42,22 @@ async fn a_member_that_was_off_during_its_removal_gets_nothing_when_it_is_back()
     );
     assert!(a.texts(&alice).is_empty());
     assert!(a.mesh.peers().iter().all(|peer| peer.state != PeerState::Connected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_in_a_mailbox_names_the_key_that_signed_it_after_its_senders_host_was_removed_and_a_restart() {
+    let (a, b) = pair().await;
+    let (alice, bob) = (a.agent("alice").await, b.agent("bob").await);
+    b.knows("alice").await;
+    b.send(&bob, "alice", "for later").await.unwrap();
+    a.receives(&alice, &["for later".to_owned()]).await;
+    a.mesh.remove("beta").await.unwrap();
+    until("the roster to go", || a.hallway.agents().directory().listed_elsewhere(&bob.address).is_none())
+        .await;
+    let a = a.stop().await.start().await;
+    let entry = a.hallway.pending(&alice, None, 1).unwrap().remove(0);
+    let shown = a.hallway.render(&entry, Method::Relay).unwrap();
+    assert_eq!(shown.sender_public_key, Some(key_of("bob").public().sender_key_text()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,6 @@ use crate::message::incoming::{Basis, Method};
 use amesh_proto::api::pending::{Delivery, Local, Security};
 use amesh_proto::injection::Rules;
 use amesh_proto::json::parse_object;
-use amesh_proto::key::PublicKey;
 use amesh_proto::trust::{self, Trust};
 use amesh_store::MailboxEntry;
 use serde_json::value::RawValue;
@@ -17,7 +16,7 @@ use serde_json::value::RawValue;
 /// When the entry's text is not JSON, which the hallway never stores.
 pub(in crate::message) fn render(
     entry: &MailboxEntry,
-    key: Option<&PublicKey>,
+    key: Option<String>,
     method: Method,
     rules: &Rules,
 ) -> Result<Delivery, serde_json::Error> {
@@ -43,7 +42,7 @@ pub(in crate::message) fn render(
         payload,
         queued_at: received_at.clone(),
         expires_at: entry.expires_at.to_rfc3339(),
-        sender_public_key: key.filter(|_| signed).map(PublicKey::sender_key_text),
+        sender_public_key: key,
         local: Some(Local {
             verified: signed,
             received_at: Some(received_at.clone()),

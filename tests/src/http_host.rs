@@ -3,6 +3,8 @@
 
 use crate::agent::public_pem;
 use crate::http::Reply;
+use crate::place::reserved_port;
+use crate::wait::patience;
 use anyhow::{Context, Result, ensure};
 use axum::Json;
 use axum::body::Bytes;
@@ -18,6 +20,7 @@ use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
 /// See the module.
@@ -29,6 +32,8 @@ pub struct HttpHost {
     pub address: SocketAddr,
     books: Arc<Mutex<Books>>,
     running: Option<Runtime>,
+    /// Keeps the port for this host while it is down.
+    _port: TcpSocket,
 }
 
 #[derive(Debug, Default)]
@@ -76,9 +81,9 @@ impl HttpHost {
     /// # Errors
     /// When it cannot listen.
     pub fn start(id: &str) -> Result<Self> {
-        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let (port, address) = reserved_port()?;
         let books = Arc::new(Mutex::new(Books { id: id.to_owned(), ..Books::default() }));
-        let mut host = Self { id: id.to_owned(), address, books, running: None };
+        let mut host = Self { id: id.to_owned(), address, books, running: None, _port: port };
         host.up()?;
         Ok(host)
     }
@@ -103,10 +108,11 @@ impl HttpHost {
         Ok(())
     }
 
-    /// Goes down, and every connection with it.
+    /// Goes down, and every connection with it: it answers nothing any more when this is over.
     pub fn down(&mut self) {
         if let Some(runtime) = self.running.take() {
-            runtime.shutdown_background();
+            // On a thread of its own, since the caller may be a task, which must not wait for the end of a runtime.
+            std::thread::spawn(move || runtime.shutdown_timeout(patience())).join().ok();
         }
     }
 

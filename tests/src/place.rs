@@ -3,8 +3,10 @@
 use anyhow::{Context, Result};
 use std::ffi::OsStr;
 use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
+use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -72,6 +74,20 @@ impl Place {
         command.arg(net).arg("--").arg(program);
         command
     }
+}
+
+/// A port on loopback for a server that comes, or comes back, later: as long as the socket is kept nobody else is given
+/// it, and whoever knocks meanwhile is refused.
+///
+/// # Errors
+/// When there is none.
+pub fn reserved_port() -> Result<(TcpSocket, SocketAddr)> {
+    let socket = TcpSocket::new_v4()?;
+    // Servers of all kinds set the same, which lets them bind beside a socket that does not listen.
+    socket.set_reuseaddr(true)?;
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let address = socket.local_addr()?;
+    Ok((socket, address))
 }
 
 fn enter(path: &std::path::Path) -> Result<tokio::runtime::Runtime> {

@@ -4,11 +4,11 @@
 use amesh_tests::agent::Letter;
 use amesh_tests::lab::skip;
 use amesh_tests::node::Node;
+use amesh_tests::place::reserved_port;
 use amesh_tests::shell;
 use amesh_tests::wait::{wait_for, wait_until};
 use anyhow::{Context, Result};
 use serde_json::json;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
@@ -56,10 +56,6 @@ impl Drop for Receiver {
     }
 }
 
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
 /// A node whose webhooks may reach this machine, and are repeated soon.
 async fn node(dir: &Path) -> Result<Node> {
     let file = dir.join("amesh.toml");
@@ -78,7 +74,8 @@ async fn the_receiver_of_the_page_believes_the_node_and_nobody_else() -> Result<
     let dir = tempfile::tempdir()?;
     let node = node(dir.path()).await?;
     let (alice, bob) = (node.agent("alice").await?, node.agent("bob").await?);
-    let receiver = Receiver::start(free_port()?, "s3cret")?;
+    let (_reserved, at) = reserved_port()?;
+    let receiver = Receiver::start(at.port(), "s3cret")?;
     receiver.listening().await?;
     let url = format!("http://127.0.0.1:{}/amp", receiver.port);
     bob.wants(&json!({"webhook_url": url, "webhook_secret": "s3cret"})).await?.ok()?;
@@ -106,7 +103,8 @@ async fn a_node_that_is_killed_between_two_attempts_makes_the_second_when_it_is_
     let dir = tempfile::tempdir()?;
     let mut node = node(dir.path()).await?;
     let (alice, bob) = (node.agent("alice").await?, node.agent("bob").await?);
-    let port = free_port()?;
+    let (_reserved, at) = reserved_port()?;
+    let port = at.port();
     bob.wants(&json!({"webhook_url": format!("http://127.0.0.1:{port}/"), "webhook_secret": "s3cret"}))
         .await?
         .ok()?;

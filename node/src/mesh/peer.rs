@@ -87,6 +87,8 @@ impl Peer {
 
     fn heard(&mut self, news: &News) {
         if news.life || news.interfaces {
+            // What came before the sign is no proof that the link lives after it.
+            self.feel_pulse();
             let sign = if news.interfaces { Sign::Interfaces } else { Sign::Life };
             self.keeper.sign(sign, self.shared.clock.monotonic());
         }

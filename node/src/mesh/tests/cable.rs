@@ -5,7 +5,7 @@ use crate::tasks::Tasks;
 use amesh_proto::ticket::Ticket;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 
@@ -13,9 +13,26 @@ use tokio::net::UdpSocket;
 pub(super) struct Cable {
     pub(super) as_first: SocketAddr,
     pub(super) as_second: SocketAddr,
-    /// Of a thousand packets, so many are dropped.
-    loss: Arc<AtomicU32>,
+    faults: Arc<Faults>,
     _tasks: Tasks,
+}
+
+/// What the cable does to packets.
+#[derive(Default)]
+struct Faults {
+    /// Of a thousand packets, so many are dropped.
+    loss: AtomicU32,
+    /// Only links that are open already go through.
+    no_handshakes: AtomicBool,
+}
+
+impl Faults {
+    fn drops(&self, packet: &[u8]) -> bool {
+        // Handshakes have QUIC's long header, open links the short one (RFC 8999 §5).
+        let is_handshake = packet.first().is_some_and(|first| first & 0x80 != 0);
+        (is_handshake && self.no_handshakes.load(Ordering::SeqCst))
+            || rand::random_range(0..1000) < self.loss.load(Ordering::SeqCst)
+    }
 }
 
 impl Cable {
@@ -23,24 +40,29 @@ impl Cable {
         let one = Arc::new(UdpSocket::bind(beside(second)).await.unwrap());
         let two = Arc::new(UdpSocket::bind(beside(first)).await.unwrap());
         let (as_first, as_second) = (one.local_addr().unwrap(), two.local_addr().unwrap());
-        let loss = Arc::new(AtomicU32::new(0));
+        let faults = Arc::new(Faults::default());
         let tasks = Tasks::new("cable");
         // What the second node sends to `as_first` comes to the first one from `as_second`, and the other way round.
-        tasks.spawn(carry(one.clone(), two.clone(), first.mesh.listen_addr(), loss.clone()));
-        tasks.spawn(carry(two, one, second.mesh.listen_addr(), loss.clone()));
-        Self { as_first, as_second, loss, _tasks: tasks }
+        tasks.spawn(carry(one.clone(), two.clone(), first.mesh.listen_addr(), faults.clone()));
+        tasks.spawn(carry(two, one, second.mesh.listen_addr(), faults.clone()));
+        Self { as_first, as_second, faults, _tasks: tasks }
     }
 
     pub(super) fn pull(&self) {
-        self.loss.store(1000, Ordering::SeqCst);
+        self.faults.loss.store(1000, Ordering::SeqCst);
     }
 
     fn put_back(&self) {
-        self.loss.store(0, Ordering::SeqCst);
+        self.faults.loss.store(0, Ordering::SeqCst);
+    }
+
+    /// The links over it stay, and no other comes about over it.
+    pub(super) fn let_no_new_link_through(&self) {
+        self.faults.no_handshakes.store(true, Ordering::SeqCst);
     }
 
     fn lose(&self, of_a_thousand: u32) {
-        self.loss.store(of_a_thousand, Ordering::SeqCst);
+        self.faults.loss.store(of_a_thousand, Ordering::SeqCst);
     }
 }
 
@@ -50,10 +72,10 @@ fn beside(node: &Node) -> SocketAddr {
     if v6 { (Ipv6Addr::LOCALHOST, 0).into() } else { (Ipv4Addr::LOCALHOST, 0).into() }
 }
 
-async fn carry(from: Arc<UdpSocket>, through: Arc<UdpSocket>, to: SocketAddr, loss: Arc<AtomicU32>) {
+async fn carry(from: Arc<UdpSocket>, through: Arc<UdpSocket>, to: SocketAddr, faults: Arc<Faults>) {
     let mut packet = vec![0; 65_536];
     while let Ok((length, _)) = from.recv_from(&mut packet).await {
-        if rand::random_range(0..1000) >= loss.load(Ordering::SeqCst) {
+        if !faults.drops(&packet[..length]) {
             drop(through.send_to(&packet[..length], to).await);
         }
     }

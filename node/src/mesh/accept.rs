@@ -9,14 +9,15 @@ use super::peers::Stranger;
 use super::relay;
 use super::shared::Shared;
 use amesh_proto::node_id::NodeId;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Accepts until the endpoint is closed.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let places = Arc::new(Semaphore::new(HANDSHAKES));
-    let visitors = Arc::new(Semaphore::new(VISITORS));
+    let hall = Arc::new(Hall { visitors: Semaphore::new(VISITORS), members: Mutex::default() });
     while let Some(incoming) = shared.endpoint.incoming().await {
         let Ok(place) = places.clone().try_acquire_owned() else {
             incoming.refuse();
@@ -27,13 +28,13 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             let _asked_again = incoming.retry().is_ok();
             continue;
         }
-        let (guest, visitors) = (shared.clone(), visitors.clone());
+        let (guest, hall) = (shared.clone(), hall.clone());
         shared.tasks.spawn(async move {
             let shaken = shake_hands(incoming).await;
             // From here on members are never kept waiting by strangers.
             drop(place);
             if let Some((connection, node, purpose)) = shaken {
-                welcome(&guest, &visitors, connection, node, purpose).await;
+                welcome(&guest, &hall, connection, node, purpose).await;
             }
         });
     }
@@ -68,18 +69,24 @@ async fn shake_hands(incoming: quinn::Incoming) -> Option<(quinn::Connection, No
 
 async fn welcome(
     shared: &Arc<Shared>,
-    visitors: &Semaphore,
+    hall: &Hall,
     connection: quinn::Connection,
     node: NodeId,
     purpose: Purpose,
 ) {
-    let visit = visitors.try_acquire();
-    if visit.is_err() && !shared.is_member(&node) {
+    let visit = if shared.is_member(&node) {
+        let visit = hall.member(node);
+        if visit.is_none() {
+            shared.fault(&node, Fault::Flood("connections"));
+        }
+        visit
+    } else {
+        hall.visitors.try_acquire().ok().map(Visit::Stranger)
+    };
+    let Some(_visit) = visit else {
         connection.close(CloseCode::Busy.into(), b"");
         return;
-    }
-    // Members need no place.
-    let _visit = visit.ok().filter(|_| !shared.is_member(&node));
+    };
     let address = connection.remote_address();
     match purpose {
         Purpose::Join => join::host(shared, connection, node).await,
@@ -103,6 +110,47 @@ async fn welcome(
     }
 }
 
+/// Who is being greeted. No stranger takes a member's place, and no member another's.
+struct Hall {
+    visitors: Semaphore,
+    members: Mutex<BTreeMap<NodeId, usize>>,
+}
+
+/// A place in the hall, held while the greeting lasts.
+enum Visit<'a> {
+    Stranger(#[expect(dead_code, reason = "held for its place")] SemaphorePermit<'a>),
+    Member(&'a Hall, NodeId),
+}
+
+impl Hall {
+    /// A place for a connection of `node`, unless it has too many.
+    fn member(&self, node: NodeId) -> Option<Visit<'_>> {
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = members.entry(node).or_default();
+        if *here >= OF_ONE_MEMBER {
+            return None;
+        }
+        *here += 1;
+        drop(members);
+        Some(Visit::Member(self, node))
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        let Self::Member(hall, node) = self else { return };
+        let mut members = hall.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = members.get(node).map_or(0, |here| here.saturating_sub(1));
+        if left == 0 {
+            members.remove(node);
+        } else {
+            members.insert(*node, left);
+        }
+    }
+}
+
+/// Greetings of one member at a time: more than a race to all its addresses leaves behind.
+const OF_ONE_MEMBER: usize = 32;
 /// Greetings and joinings of nodes that are no members, at a time.
 const VISITORS: usize = 16;
 /// Handshakes under way at a time.

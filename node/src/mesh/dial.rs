@@ -17,10 +17,8 @@ use std::time::Duration;
 pub(crate) enum DialFailure {
     #[error("no address of it is known; is multicast blocked? then: amesh up --peer HOST:PORT")]
     NoAddress,
-    #[error("no answer from {0}")]
-    NoAnswer(Addresses),
-    #[error("{}", told(.0))]
-    Dial(Vec<(SocketAddr, DialError)>),
+    #[error("{}", told(.tried, .silent))]
+    Dial { tried: Vec<(SocketAddr, DialError)>, silent: Addresses },
     #[error("{address}: {error}")]
     Greeting { address: SocketAddr, error: GreetError },
 }
@@ -48,7 +46,7 @@ impl DialFailure {
     pub(crate) fn is_twin(&self) -> bool {
         match self {
             Self::Greeting { error, .. } => error.is_twin(),
-            Self::Dial(tried) => tried.iter().any(|(_, error)| {
+            Self::Dial { tried, .. } => tried.iter().any(|(_, error)| {
                 matches!(error, DialError::Connection(error)
                     if CloseCode::of(error) == Some(CloseCode::TwoMachines))
             }),
@@ -74,24 +72,28 @@ pub(crate) async fn attempt(
     if addresses.is_empty() {
         return Err(DialFailure::NoAddress);
     }
-    let racing = race(&shared, node, &addresses);
-    let Ok(first) = tokio::time::timeout(PATIENCE, racing).await else {
+    let mut tried = Vec::new();
+    let racing = race(&shared, node, &addresses, &mut tried);
+    let first = tokio::time::timeout(PATIENCE, racing).await.ok().flatten();
+    let Some((address, connection)) = first else {
+        addresses.retain(|address| tried.iter().all(|(answered, _)| answered != address));
         addresses.iter().for_each(|address| shared.silent(*address));
-        return Err(DialFailure::NoAnswer(Addresses(addresses)));
+        return Err(DialFailure::Dial { tried, silent: Addresses(addresses) });
     };
-    let (address, connection) = first?;
     greet::dial(&shared, &connection, node)
         .await
         .inspect_err(|error| connection.close(error.close_code().into(), b""))
         .map_err(|error| DialFailure::Greeting { address, error })
 }
 
-/// The first of `addresses` at which `node` proves its key. The others are dropped with their connections.
+/// The first of `addresses` at which `node` proves its key. The others are dropped with their connections; what came of
+/// those that failed is in `tried`.
 async fn race(
     shared: &Shared,
     node: NodeId,
     addresses: &[SocketAddr],
-) -> Result<(SocketAddr, quinn::Connection), DialFailure> {
+    tried: &mut Vec<(SocketAddr, DialError)>,
+) -> Option<(SocketAddr, quinn::Connection)> {
     let mut racers: FuturesUnordered<_> = addresses
         .iter()
         .zip(0_u32..)
@@ -101,21 +103,20 @@ async fn race(
             (*address, shared.endpoint.dial(*address, Some(node), Purpose::Link).await)
         })
         .collect();
-    let mut tried = Vec::new();
     while let Some((address, outcome)) = racers.next().await {
         match outcome {
-            Ok(connection) => return Ok((address, connection)),
+            Ok(connection) => return Some((address, connection)),
             Err(error) => {
                 shared.silent(address);
                 tried.push((address, error));
             }
         }
     }
-    Err(DialFailure::Dial(tried))
+    None
 }
 
 /// What came of each address, for people.
-fn told(tried: &[(SocketAddr, DialError)]) -> String {
+fn told(tried: &[(SocketAddr, DialError)], silent: &Addresses) -> String {
     let one = |(address, error): &(SocketAddr, DialError)| {
         let place = Addresses(vec![*address]);
         match error {
@@ -133,7 +134,8 @@ fn told(tried: &[(SocketAddr, DialError)]) -> String {
             },
         }
     };
-    tried.iter().map(one).collect::<Vec<_>>().join("; ")
+    let rest = (!silent.0.is_empty()).then(|| format!("no answer from {silent}"));
+    tried.iter().map(one).chain(rest).collect::<Vec<_>>().join("; ")
 }
 
 /// With which TLS alert a handshake ended (RFC 9001 §4.8).

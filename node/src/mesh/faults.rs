@@ -1,5 +1,6 @@
 //! What a member does over its link that it should not: counted by kind, so that it costs the same however often it
-//! comes, and shown to the owner by `amesh peers`. Noted by `session`, `incoming` and `peer`; read by `report`.
+//! comes, and shown to the owner by `amesh peers`. Noted by `session`, `incoming`, `accept` and
+//! `peer`; read by `report`.
 
 use super::frames::StreamError;
 use super::greet::GreetError;
@@ -23,6 +24,8 @@ pub(crate) enum Fault {
     Protocol(&'static str),
     /// It stopped in the middle of a greeting, or owed an answer and fell silent.
     Stalled,
+    /// It brought more of something at once than any honest member does.
+    Flood(&'static str),
 }
 
 impl std::fmt::Display for Fault {
@@ -35,6 +38,7 @@ impl std::fmt::Display for Fault {
             Self::Members => f.write_str("it sent a member list that does not hold"),
             Self::Protocol(how) => write!(f, "it broke the link protocol: {how}"),
             Self::Stalled => f.write_str("it fell silent while it owed an answer"),
+            Self::Flood(what) => write!(f, "it brought more {what} at once than a member may"),
         }
     }
 }

@@ -77,6 +77,9 @@ impl Incoming {
         }
         let lane = LaneKey { sender: mail.from.clone(), recipient: mail.to.clone(), class: mail.priority };
         let arrival = Arrival { seq, lane, stamp, roster_version, size, mail };
+        if !self.receiver.has_room_for(&arrival) {
+            self.shared.fault(&self.peer, Fault::Flood("mail"));
+        }
         let actions = self.receiver.on_mail(arrival, now);
         self.act(actions);
     }

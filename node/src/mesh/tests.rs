@@ -5,6 +5,7 @@ mod discovery;
 mod joining;
 mod leaving;
 mod mailing;
+mod misbehaving;
 mod moving;
 mod receipts;
 mod relayed;

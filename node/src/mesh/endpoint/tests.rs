@@ -15,6 +15,16 @@ async fn accept_one(endpoint: &MeshEndpoint) -> Result<quinn::Connection, quinn:
     endpoint.incoming().await.unwrap().await
 }
 
+impl MeshEndpoint {
+    /// From now on it speaks that protocol alone.
+    pub(crate) fn speaks_only(&self, name: &[u8]) {
+        let mut tls = libp2p_tls::make_server_config(&self.keypair).unwrap();
+        tls.alpn_protocols = vec![name.to_vec()];
+        let tls = QuicServerConfig::try_from(tls).unwrap();
+        self.endpoint.set_server_config(Some(quinn::ServerConfig::with_crypto(Arc::new(tls))));
+    }
+}
+
 #[tokio::test]
 async fn both_ends_learn_who_the_other_is_and_share_a_binding() {
     let (a, at_a) = port(1);

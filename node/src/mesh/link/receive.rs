@@ -76,15 +76,15 @@ impl<L: Clone + Eq + Hash, M> LinkReceiver<L, M> {
         }
     }
 
+    /// Whether the peer may have one more open here. An honest sender's window is half of what there is.
+    pub(crate) fn has_room_for(&self, arrival: &Arrival<L, M>) -> bool {
+        self.waiting.len() + self.judging.len() < OPEN_COUNT && self.bytes + arrival.size <= OPEN_BYTES
+    }
+
     /// A message arrived.
     pub(crate) fn on_mail(&mut self, arrival: Arrival<L, M>, now: Duration) -> Vec<ReceiveAction<L, M>> {
         let mut actions = Vec::new();
-        let open = self.waiting.len() + self.judging.len();
-        if open >= OPEN_COUNT
-            || self.bytes + arrival.size > OPEN_BYTES
-            || self.judging.contains_key(&arrival.seq)
-        {
-            // An honest sender's window is half of this.
+        if !self.has_room_for(&arrival) || self.judging.contains_key(&arrival.seq) {
             self.put_off(&arrival, LaterReason::Limit, &mut actions);
         } else if self.waiting.is_empty() && arrival.roster_version <= self.roster_version {
             self.pass(arrival, &mut actions);

@@ -52,7 +52,7 @@ impl Cable {
         self.faults.loss.store(1000, Ordering::SeqCst);
     }
 
-    fn put_back(&self) {
+    pub(super) fn put_back(&self) {
         self.faults.loss.store(0, Ordering::SeqCst);
     }
 
@@ -83,7 +83,10 @@ async fn carry(from: Arc<UdpSocket>, through: Arc<UdpSocket>, to: SocketAddr, fa
 
 /// Two members with nothing but a cable between them.
 pub(super) async fn cabled() -> (Node, Node, Cable) {
-    let (a, b) = (Node::start("alpha").await, Node::start("beta").await);
+    join_by_cable(Node::start("alpha").await, Node::start("beta").await).await
+}
+
+pub(super) async fn join_by_cable(a: Node, b: Node) -> (Node, Node, Cable) {
     let cable = Cable::between(&a, &b).await;
     let ticket = Ticket { addresses: vec![cable.as_first], ..a.mesh.invite(None, false).await.unwrap() };
     b.join(&ticket.to_string()).await.unwrap();

@@ -11,7 +11,7 @@ use amesh_proto::wire::{Frame, MailFrame, RosterAdvert, RosterPart, RosterVersio
 use std::time::Duration;
 
 /// What `a` shows of `b`.
-fn shown(a: &Node, b: &Node) -> Peer {
+pub(super) fn shown(a: &Node, b: &Node) -> Peer {
     let node = b.mesh.node_id().to_string();
     a.mesh.peers().into_iter().find(|peer| peer.node_id == node).unwrap()
 }
@@ -84,7 +84,7 @@ async fn a_removed_member_that_comes_back_is_shown_as_removed_and_told_so() {
 }
 
 /// A link from `b` to `a`, over which the test says what it likes in b's name.
-async fn says(b: &Node, a: &Node, frames: &[Frame]) {
+pub(super) async fn says(b: &Node, a: &Node, frames: &[Frame]) {
     let shared = &b.mesh.shared;
     let dialed = shared.endpoint.dial(a.mesh.listen_addr(), Some(a.mesh.node_id()), Purpose::Link);
     let Ok(connection) = dialed.await else { return };

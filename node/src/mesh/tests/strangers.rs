@@ -12,21 +12,30 @@ use amesh_proto::wire::{Frame, Hello, JoinRequest, Proof, VERSIONS};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Somebody with a key and a port, and no membership.
-struct Stranger {
-    identity: Identity,
-    endpoint: MeshEndpoint,
-    tasks: Tasks,
+pub(super) struct Stranger {
+    pub(super) identity: Identity,
+    pub(super) endpoint: MeshEndpoint,
+    pub(super) tasks: Tasks,
 }
 
 impl Stranger {
-    fn new() -> Self {
-        let identity = Identity::from_seed(&rand::random());
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    pub(super) fn new() -> Self {
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::with_key_of(&Identity::from_seed(&rand::random()), at)
+    }
+
+    /// Whoever has that key, at that address: a member whose program is another.
+    pub(super) fn with_key_of(identity: &Identity, listen: SocketAddr) -> Self {
+        let identity = identity.clone();
         let endpoint = MeshEndpoint::bind(listen, &identity, &Tuning::default()).unwrap();
         Self { identity, endpoint, tasks: Tasks::new("stranger") }
     }
 
-    async fn dial(&self, node: &Node, purpose: Purpose) -> (quinn::Connection, FrameReader, FrameWriter) {
+    pub(super) async fn dial(
+        &self,
+        node: &Node,
+        purpose: Purpose,
+    ) -> (quinn::Connection, FrameReader, FrameWriter) {
         let connection =
             self.endpoint.dial(node.mesh.listen_addr(), Some(node.mesh.node_id()), purpose).await.unwrap();
         let (send, recv) = connection.open_bi().await.unwrap();
@@ -35,7 +44,7 @@ impl Stranger {
 }
 
 /// All that comes until the far end closes.
-async fn everything(mut reader: FrameReader) -> Vec<Frame> {
+pub(super) async fn everything(mut reader: FrameReader) -> Vec<Frame> {
     let mut frames = Vec::new();
     while let Ok(frame) = reader.next().await {
         frames.push(frame);

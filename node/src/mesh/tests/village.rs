@@ -2,7 +2,7 @@
 
 use crate::agents::directory::{Directory, Resolution};
 use crate::agents::{self, Agent, Agents, RegisterError, Registrant};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{SharedClock, SystemClock};
 use crate::mesh::{Config, Identity, Mesh, MeshError, Parts};
 use crate::message::{self, Accepted, Hallway, Refusal};
 use crate::tasks::Tasks;
@@ -90,12 +90,29 @@ impl Node {
         Self::with(off, store).await
     }
 
+    /// With this clock instead of the machine's own.
+    pub(super) async fn with_clock(host: &str, clock: SharedClock) -> Self {
+        let (store, disk) = Store::in_memory(amesh_store::Config::default()).unwrap();
+        let off = Stopped {
+            host: host.to_owned(),
+            disk,
+            data: tempfile::tempdir().unwrap(),
+            listen: any_port(),
+            secret: None,
+            swarm: false,
+        };
+        Self::by_clock(off, store, clock).await
+    }
+
     async fn with(off: Stopped, store: Store) -> Self {
+        Self::by_clock(off, store, Arc::new(SystemClock)).await
+    }
+
+    async fn by_clock(off: Stopped, store: Store, clock: SharedClock) -> Self {
         let Stopped { host, disk, data, listen, secret, swarm } = off;
         let identity = Identity::load_or_create(data.path()).unwrap();
         let naming = Naming::new("default", "aimaestro.local", &host).unwrap();
         let directory = Directory::new(naming, identity.node_id());
-        let clock = Arc::new(SystemClock);
         let agents =
             Agents::load(agents::Config::default(), store.clone(), clock.clone(), directory).unwrap();
         let config = message::Config { patience_ms: 0, ..message::Config::default() };
@@ -119,7 +136,10 @@ impl Node {
         let started = Manager::start(
             manager::Config { own: identity.node_id(), interfaces: nothing },
             finders,
-            Arc::new(|| SystemClock.monotonic()),
+            Arc::new({
+                let clock = clock.clone();
+                move || clock.monotonic()
+            }),
             &ears.stopping(),
         );
         for work in started.work {
@@ -187,9 +207,13 @@ impl Node {
     }
 
     pub(super) async fn hears_of_it_at(&self, other: &Self, address: SocketAddr) {
+        self.hears_of_it_among(other, vec![address]).await;
+    }
+
+    pub(super) async fn hears_of_it_among(&self, other: &Self, addresses: Vec<SocketAddr>) {
         let candidate = Candidate {
             node: Some(other.mesh.node_id()),
-            addresses: vec![address],
+            addresses,
             source: Source::Memory,
             label: Some(other.host.clone()),
             mesh_hint: Some(other.mesh.shared.mesh_id().short_hash()),

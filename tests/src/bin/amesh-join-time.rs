@@ -10,6 +10,7 @@ use amesh_tests::node::Node;
 use amesh_tests::wait::wait_until;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
+use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// Measures in the LAN lab what a user waits for.
@@ -25,11 +26,14 @@ struct Args {
     /// How often each row is measured.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
+    /// Hosts on the LAN, for the row join: the mesh that is joined has one less.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=200))]
+    hosts: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Row {
-    /// From `up --join` on a second host to a connected member.
+    /// From `up --join` on one more host to a connected member, and to a letter between two agents.
     Join,
     /// From the cable back in, the link long given up, to the first letter that waited.
     Cable,
@@ -53,7 +57,9 @@ fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let within = STARTING + LONGEST_RUN * args.runs * u32::try_from(rows.len())?;
-    lab::play_again(&["ann", "bob"], |lan| measure(lan, rows.clone(), args.runs), &words, within)
+    let more: Vec<String> = (3..=args.hosts).map(|number| format!("host-{number}")).collect();
+    let hosts: Vec<&str> = ["ann", "bob"].into_iter().chain(more.iter().map(String::as_str)).collect();
+    lab::play_again(&hosts, |lan| measure(lan, rows.clone(), args.runs), &words, within)
 }
 
 async fn measure(lan: Lan, rows: Vec<Row>, runs: u32) -> Result<()> {
@@ -120,23 +126,47 @@ async fn waiting(agent: &TestAgent) -> Result<usize> {
     counted["total"].as_u64().and_then(|total| usize::try_from(total).ok()).context("no total")
 }
 
-/// From starting the process with a ticket to a link that both `peers` and this program see.
+/// From starting the process with a ticket to a link that both `peers` and this program see; and to the first letter from
+/// a new agent there to an agent that was in the mesh before, on a host that did not invite it where there is one.
 async fn join(lan: &Lan, runs: u32) -> Result<()> {
-    let mut ann = lan.host("ann")?.node(&[])?;
-    ann.start().await?;
-    let mut times = Vec::new();
+    let mut mesh: Vec<Node> = Vec::new();
+    for host in lan.hosts().iter().filter(|host| host.name != "bob") {
+        let mut node = host.node(&[])?;
+        node.start().await?;
+        if let Some(ann) = mesh.first() {
+            node.amesh(&["join", &ann.invite().await?]).await?;
+        }
+        mesh.push(node);
+    }
+    for node in &mesh {
+        wait_until("all members", || async { Ok(members(node).await?.len() == mesh.len()) }).await?;
+    }
+    let friend = mesh.last().context("an empty mesh")?.agent("friend").await?;
+    println!("{} hosts are one mesh", mesh.len());
+    let (mut linked, mut usable) = (Vec::new(), Vec::new());
     for run in 1..=runs {
-        let ticket = ann.invite().await?;
+        let ticket = mesh[0].invite().await?;
         let mut bob = lan.host("bob")?.node(&["--join", &ticket])?;
         let begun = Instant::now();
         bob.start().await?;
-        bob.connected_to(&["ann"]).await?;
-        times.push(noted(Row::Join, run, begun.elapsed()));
+        let linked_once = |peers: Vec<Value>| peers.iter().any(|peer| peer["state"] == "connected");
+        wait_until("a connected member", || async { Ok(linked_once(members(&bob).await?)) }).await?;
+        linked.push(noted(Row::Join, run, begun.elapsed()));
+        let newcomer = bob.agent(&format!("newcomer-{run}")).await?;
+        let write = || async { Ok(newcomer.send(&friend.address, "hello").await.is_ok()) };
+        wait_until("the friend's name", write).await?;
+        wait_until("the letter", || async { Ok(waiting(&friend).await? > 0) }).await?;
+        usable.push(noted(Row::Join, run, begun.elapsed()));
+        friend.take().await?;
         bob.amesh(&["leave"]).await?;
         bob.stop().await?;
     }
-    ann.stop().await?;
-    report(Row::Join.what(), times)
+    report(Row::Join.what(), linked)?;
+    report("from `up --join` to the first letter at an agent of another host", usable)
+}
+
+async fn members(node: &Node) -> Result<Vec<Value>> {
+    Ok(node.peers().await?.into_iter().filter(|peer| peer["member"] == true).collect())
 }
 
 /// Two hosts of one mesh, and an agent on each.
@@ -253,7 +283,7 @@ impl Row {
 }
 
 async fn unlinked(node: &Node, host: &str) -> Result<()> {
-    let linked = |peer: &serde_json::Value| peer["host"] == host && peer["state"] == "connected";
+    let linked = |peer: &Value| peer["host"] == host && peer["state"] == "connected";
     wait_until("the link to be given up", || async { Ok(!node.peers().await?.iter().any(linked)) }).await
 }
 

@@ -16,26 +16,28 @@ pub(super) struct Compiled {
     /// By state: what a word is that only begins so.
     begins: Vec<Found>,
     /// By sign: the slots it can fill.
-    signs: Vec<Vec<u16>>,
-    pub(super) slots: Vec<Slot>,
+    signs: Vec<Vec<Slot>>,
+    /// How many slots there are.
+    pub(super) slots: usize,
 }
 
 /// What a word is to the rules.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Found {
     /// The slots it can fill, last first: a word must not fill two of one pattern.
-    pub(super) slots: Vec<u16>,
+    pub(super) slots: Vec<Slot>,
     /// The disguise it speaks of.
     pub(super) hint: Option<Disguise>,
 }
 
-/// One place of a pattern.
+/// One place of a pattern, small and whole: a text has many words that can fill several.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slot {
+    pub(super) number: u16,
     /// The place before it.
     pub(super) before: Option<u16>,
-    /// As in [`Step`].
-    pub(super) gap: Option<u32>,
+    /// How many words at most from that place to this one; [`ADJACENT`] where nothing may stand between.
+    pub(super) within: u16,
     /// The categories whose patterns are complete here.
     pub(super) completes: Flags,
 }
@@ -43,12 +45,19 @@ pub(super) struct Slot {
 #[derive(Debug)]
 pub(super) struct Builder {
     nodes: Vec<[u16; LETTERS]>,
-    words: HashMap<u16, Found>,
-    stems: HashMap<u16, Found>,
+    words: HashMap<u16, Filled>,
+    stems: HashMap<u16, Filled>,
     signs: Vec<Vec<u16>>,
     slots: Vec<Slot>,
     /// Patterns share what they begin with.
     known: HashMap<(Option<u16>, Step), u16>,
+}
+
+/// As [`Found`], while slots are still added.
+#[derive(Debug, Clone, Default)]
+struct Filled {
+    slots: Vec<u16>,
+    hint: Option<Disguise>,
 }
 
 impl Default for Builder {
@@ -95,7 +104,8 @@ impl Builder {
         }
         let too_many = || "there are too many rules".to_owned();
         let number = u16::try_from(self.slots.len()).map_err(|_| too_many())?;
-        self.slots.push(Slot { before, gap: step.gap, completes: Flags::default() });
+        let within = step.gap.map_or(ADJACENT, |gap| u16::try_from(gap + 1).unwrap_or(ADJACENT));
+        self.slots.push(Slot { number, before, within, completes: Flags::default() });
         self.known.insert(key, number);
         for token in &step.tokens {
             match token {
@@ -131,10 +141,10 @@ impl Builder {
         Some(node)
     }
 
-    pub(super) fn finish(mut self) -> Compiled {
+    pub(super) fn finish(self) -> Compiled {
         let count = self.nodes.len();
-        let mut begins = vec![Found::default(); count];
-        let mut ends = vec![Found::default(); count];
+        let mut begins = vec![Filled::default(); count];
+        let mut ends = vec![Filled::default(); count];
         // A child's number is higher than its parent's.
         for node in 1..count {
             if let Some(stem) = self.stems.get(&state(node)) {
@@ -149,11 +159,16 @@ impl Builder {
                 begins[usize::from(child)] = begins[node].clone();
             }
         }
-        for found in begins.iter_mut().chain(&mut ends) {
-            last_first(&mut found.slots);
+        let slots =
+            |numbers: Vec<u16>| last_first(numbers).map(|number| self.slots[usize::from(number)]).collect();
+        let found = |filled: Filled| Found { slots: slots(filled.slots), hint: filled.hint };
+        Compiled {
+            ends: ends.into_iter().map(found).collect(),
+            begins: begins.into_iter().map(found).collect(),
+            signs: self.signs.into_iter().map(slots).collect(),
+            nodes: self.nodes,
+            slots: self.slots.len(),
         }
-        self.signs.iter_mut().for_each(last_first);
-        Compiled { nodes: self.nodes, ends, begins, signs: self.signs, slots: self.slots }
     }
 }
 
@@ -175,7 +190,7 @@ impl Compiled {
     }
 
     /// The slots that a sign can fill.
-    pub(super) fn sign(&self, sign: u8) -> &[u16] {
+    pub(super) fn sign(&self, sign: u8) -> &[Slot] {
         self.signs.get(usize::from(sign)).map_or(&[], Vec::as_slice)
     }
 }
@@ -193,10 +208,14 @@ fn state(node: usize) -> u16 {
     u16::try_from(node).unwrap_or(NOWHERE)
 }
 
-fn last_first(slots: &mut Vec<u16>) {
+fn last_first(mut slots: Vec<u16>) -> impl Iterator<Item = u16> {
     slots.sort_unstable_by(|one, other| other.cmp(one));
     slots.dedup();
+    slots.into_iter()
 }
+
+/// Instead of a number of words.
+pub(super) const ADJACENT: u16 = u16::MAX;
 
 pub(super) const NOWHERE: u16 = 0;
 pub(super) const START: u16 = 1;

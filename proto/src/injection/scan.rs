@@ -5,7 +5,7 @@
 //! an earlier one, and a word costs as many steps as there are slots that it can fill: a number of the rules, not
 //! of the text.
 
-use super::compile::Found;
+use super::compile::{ADJACENT, Found, Slot};
 use super::reader::Reader;
 use super::rules::Rules;
 use super::{Category, Flags};
@@ -41,7 +41,7 @@ impl<'r> Scan<'r> {
             flags: Flags::default(),
             token: 0,
             word: 0,
-            filled: vec![At::default(); rules.compiled.slots.len()],
+            filled: vec![At::default(); rules.compiled.slots],
             hidden: Vec::new(),
             allowance: HIDDEN_SHARE.saturating_mul(bytes) + LEAST_ALLOWANCE,
             steps: 0,
@@ -89,7 +89,7 @@ impl<'r> Scan<'r> {
     }
 
     /// A sign.
-    pub(super) fn sign(&mut self, slots: &[u16]) {
+    pub(super) fn sign(&mut self, slots: &[Slot]) {
         self.fill(slots);
     }
 
@@ -109,25 +109,21 @@ impl<'r> Scan<'r> {
         }
     }
 
-    fn fill(&mut self, slots: &[u16]) {
+    fn fill(&mut self, slots: &[Slot]) {
         self.token = self.token.saturating_add(1);
         self.steps += slots.len() as u64;
         let now = At { token: self.token, word: self.word };
-        for number in slots.iter().map(|number| usize::from(*number)) {
-            let slot = self.rules.compiled.slots[number];
-            let comes_in_time = match (slot.before, slot.gap) {
-                (None, _) => true,
-                (Some(before), gap) => {
-                    let before = self.filled[usize::from(before)];
-                    before.token != 0
-                        && match gap {
-                            None => before.token + 1 == now.token,
-                            Some(gap) => now.word - before.word <= gap + 1,
-                        }
+        for slot in slots {
+            // One that was never filled was filled at nought, which is longer ago than any gap is wide.
+            let comes_in_time = slot.before.is_none_or(|before| {
+                let before = self.filled[usize::from(before)];
+                match slot.within {
+                    ADJACENT => before.token + 1 == now.token,
+                    within => now.word - before.word <= u32::from(within),
                 }
-            };
+            });
             if comes_in_time {
-                self.filled[number] = now;
+                self.filled[usize::from(slot.number)] = now;
                 self.flags = self.flags.and(slot.completes);
             }
         }

@@ -29,7 +29,19 @@ impl<'a> Text<'a> {
     /// What the token means.
     #[must_use]
     pub fn decode(&self) -> Cow<'a, str> {
-        if self.escaped { Cow::Owned(self.chars().collect()) } else { Cow::Borrowed(self.raw) }
+        if !self.escaped {
+            return Cow::Borrowed(self.raw);
+        }
+        let mut meaning = String::with_capacity(self.raw.len());
+        let mut rest = self.raw;
+        while let Some(at) = rest.find('\\') {
+            meaning.push_str(&rest[..at]);
+            let (c, len) = unescape(&rest[at..]);
+            meaning.push(c);
+            rest = &rest[at + len..];
+        }
+        meaning.push_str(rest);
+        Cow::Owned(meaning)
     }
 
     /// Whether the token means `text`.

@@ -45,13 +45,10 @@ impl Shared {
             );
         }
         for frame in changed.tell {
-            let frame = Arc::new(match frame {
-                // As it is now: what another change has added meanwhile must not be taken back.
-                Frame::Members(_) => Frame::Members(self.membership().list().statements()),
-                other => other,
-            });
+            let frame = Arc::new(frame);
             self.peers.tell_all(|news| match &*frame {
-                Frame::Members(_) => news.members = Some(frame.clone()),
+                // Each link sends the list as it is then, if it has not told it.
+                Frame::Members(_) => news.members = true,
                 Frame::Secret(_) => news.secret = Some(frame.clone()),
                 _ => {}
             });
@@ -104,6 +101,8 @@ impl Shared {
                 self.part_from(node);
             }
         }
+        self.wanted.set_members(wanted.clone());
+        self.choose_neighbours();
         self.steer_swarm();
         for member in members.into_iter().filter(|member| wanted.contains(&member.node)) {
             self.rosters.place(self, &member);

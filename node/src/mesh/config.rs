@@ -18,6 +18,9 @@ pub struct Config {
     pub keep_alive_s: u64,
     /// A link from which nothing came for so long is over, in seconds.
     pub idle_s: u64,
+    /// In a mesh of more than 17 hosts a node keeps links to about 16 of them and links with others when there is something
+    /// to say. Such a link is closed when nothing went over it for so long, in seconds.
+    pub rest_s: u64,
     /// Let the kernel split large sends into packets. Off for network drivers that get it wrong.
     pub segmentation_offload: bool,
     /// How long a ticket is good for unless `invite` says otherwise, in seconds.
@@ -38,6 +41,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 23001)),
             keep_alive_s: 4,
             idle_s: 15,
+            rest_s: 600,
             segmentation_offload: true,
             ticket_ttl_s: 15 * 60,
             secret: None,
@@ -56,6 +60,10 @@ impl Config {
 
     pub(super) fn window(&self) -> Window {
         Window::default()
+    }
+
+    pub(super) fn rest(&self) -> Duration {
+        Duration::from_secs(self.rest_s.max(1))
     }
 
     pub(super) fn tuning(&self) -> Tuning {

@@ -9,7 +9,6 @@ use amesh_proto::api::control::{Clash, Joined, PeerRemoved};
 use amesh_proto::member::list::MemberError;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::ticket::{Ticket, Token};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Actions.
@@ -60,6 +59,7 @@ impl Mesh {
         self.say_goodbye().await;
         self.replace(joined).await?;
         shared.reached(&ticket.inviter, inviter_at);
+        shared.seek(&ticket.inviter);
         if let Some(inviter) = shared.peers.handle(&ticket.inviter) {
             inviter.tell(|news| news.life = true);
         }
@@ -159,11 +159,8 @@ impl Mesh {
         let shared = &self.shared;
         let now = shared.clock.now();
         let left = shared.membership().leave(now);
-        if let Ok(changed) = left {
-            for frame in changed.tell {
-                let frame = Arc::new(frame);
-                shared.peers.tell_all(|news| news.members = Some(frame.clone()));
-            }
+        if left.is_ok() {
+            shared.peers.tell_all(|news| news.members = true);
         }
         shared.end_links(Stop::Leaving, FAREWELL).await;
     }

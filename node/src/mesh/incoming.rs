@@ -115,7 +115,7 @@ impl Incoming {
 
     /// Whether nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.preparing.is_empty() && self.committing.is_empty()
+        self.preparing.is_empty() && self.committing.is_empty() && self.pulling.is_empty()
     }
 
     /// Verdicts to send now: all of them on what is on disk, or will never be.

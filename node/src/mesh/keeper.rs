@@ -112,6 +112,12 @@ impl Keeper {
         self.backoff.failed(now, jitter);
     }
 
+    /// The link in use was closed because nothing was to be said. Whoever has something dials at once.
+    pub(crate) fn rested(&mut self) {
+        (self.linked, self.doubted, self.relayed) = (false, false, false);
+        self.backoff.succeeded();
+    }
+
     /// The path may be back.
     pub(crate) fn sign(&mut self, sign: Sign, now: Duration) {
         self.backoff.sign_of_life();
@@ -132,6 +138,11 @@ impl Keeper {
             self.doubted = false;
         }
         heard
+    }
+
+    /// Whether a link that nobody wants, and over which nothing has gone since `active_at`, may be closed.
+    pub(crate) fn may_rest(&self, now: Duration, active_at: Duration, patience: Duration) -> bool {
+        self.linked && now.saturating_sub(active_at) >= patience
     }
 
     /// Whether the open link may be dead.
@@ -235,6 +246,17 @@ mod tests {
         assert!(keeper.next_dial(S, false, 0) < Some(S));
         keeper.linked(7, S);
         assert_eq!(keeper.next_dial(S, true, 0), None);
+    }
+
+    #[test]
+    fn a_link_rests_once_nothing_has_gone_over_it_for_long_enough() {
+        let mut keeper = keeper(1, 2);
+        assert!(!keeper.may_rest(S * 60, S, S), "there is none");
+        keeper.linked(7, S);
+        assert!(!keeper.may_rest(S * 10, S * 5, S * 6));
+        assert!(keeper.may_rest(S * 11, S * 5, S * 6));
+        keeper.rested();
+        assert_eq!(keeper.next_dial(S * 11, true, 0), Some(Duration::ZERO), "mail does not wait");
     }
 
     #[test]

@@ -28,7 +28,6 @@ mod link;
 mod lookout;
 mod membership;
 mod moves;
-#[cfg(test)]
 mod neighbours;
 mod outgoing;
 mod pace;
@@ -49,6 +48,8 @@ mod shared;
 mod simulation;
 #[cfg(test)]
 mod tests;
+mod tidings;
+mod wanted;
 
 pub use config::Config;
 pub use endpoint::EndpointError;
@@ -141,6 +142,7 @@ impl Mesh {
             lookout,
             relay,
             peers: peers::PeerTable::default(),
+            wanted: wanted::Wanted::default(),
             seeds: seeds::Seeds::default(),
             rosters: rosters::Rosters::default(),
             moves: moves::Moves::default(),
@@ -238,6 +240,7 @@ fn run(shared: &Arc<Shared>, events: Option<mpsc::Receiver<Event>>, waking: Waki
     // Not until stopped: who is being let in is let in, or told.
     shared.tasks.spawn(accept::run(shared.clone()));
     shared.tasks.spawn_until_stopped(seeds::run(shared.clone()));
+    shared.tasks.spawn_until_stopped(wanted::run(shared.clone()));
     shared.tasks.spawn_until_stopped(publish(shared.clone()));
     shared.tasks.spawn_until_stopped(moves::run(shared.clone()));
     shared.tasks.spawn_until_stopped(lookout::wake(shared.clone(), waking));
@@ -251,6 +254,7 @@ fn run(shared: &Arc<Shared>, events: Option<mpsc::Receiver<Event>>, waking: Waki
 async fn publish(shared: Arc<Shared>) {
     let mut version = shared.store.watch_own_roster();
     while version.changed().await.is_ok() {
+        shared.rosters.own_changed(&shared);
         shared.peers.tell_all(|news| news.roster = true);
     }
 }

@@ -192,8 +192,14 @@ fn is_awaited(shared: &Shared, address: &Address, seen: &mut Seen, now: Duration
     }
     let patient = now.saturating_sub(came.changed) < PATIENCE;
     let just_begun = now.saturating_sub(came.begun) < RECENT;
-    let there = |node: &NodeId| just_begun || seen.linked.contains_key(node);
-    patient && shared.rosters.nodes().iter().any(|node| there(node) && directory.still_lists(*node, address))
+    if !patient {
+        return false;
+    }
+    let nodes = shared.rosters.nodes();
+    let last_hosts = nodes.iter().filter(|node| directory.still_lists(**node, address));
+    // Each is asked for: one that is no neighbour is linked for this.
+    let there = |node: &&NodeId| just_begun || seen.linked.contains_key(*node) || shared.may_come(node);
+    last_hosts.filter(there).count() > 0
 }
 
 /// Turns what is queued for agents that moved to where they are.

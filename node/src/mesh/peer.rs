@@ -80,7 +80,10 @@ impl Peer {
                     }
                 }
                 () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => self.dial(),
-                _ = beat.tick(), if self.session.is_some() => self.feel_pulse(),
+                _ = beat.tick(), if self.session.is_some() => {
+                    self.feel_pulse();
+                    self.rest_if_idle().await;
+                }
             }
         }
     }
@@ -92,8 +95,14 @@ impl Peer {
             let sign = if news.interfaces { Sign::Interfaces } else { Sign::Life };
             self.keeper.sign(sign, self.shared.clock.monotonic());
         }
-        if let Some(session) = &mut self.session {
-            session.tell(news);
+        match &mut self.session {
+            Some(session) => session.tell(news),
+            None if news.sought => {
+                self.last_error = None;
+                self.keeper.sign(Sign::Life, self.shared.clock.monotonic());
+                self.shared.peers.update(&self.node, |entry| entry.state = LinkState::Unknown);
+            }
+            None => {}
         }
     }
 
@@ -129,7 +138,7 @@ impl Peer {
         self.shared.peers.update(&self.node, |entry| {
             entry.state = LinkState::Connected { address, rtt };
             (entry.clock_ahead_ms, entry.next_dial) = (Some(ahead), None);
-            entry.protocol = Some(link.version);
+            (entry.protocol, entry.missing_since) = (Some(link.version), None);
         });
         tracing::info!(peer = %self.node, %address, dialed = link.dialed, "linked");
         self.session = Some(Session::new(self.shared.clone(), link));
@@ -152,6 +161,9 @@ impl Peer {
             && let Some(lookout) = &self.shared.lookout
         {
             lookout.verify(&self.node);
+        }
+        if matches!(ended, Ended::Goodbye(Goodbye::Idle)) {
+            return self.rests();
         }
         let now = self.shared.clock.monotonic();
         self.keeper.lost(now, rand::random());
@@ -177,6 +189,10 @@ impl Peer {
                 }
                 self.last_error = Some(failure.to_string());
                 if self.session.is_none() {
+                    let now = self.shared.clock.monotonic();
+                    self.shared.peers.update(&self.node, |entry| {
+                        entry.missing_since = entry.missing_since.or(Some(now));
+                    });
                     self.show_offline();
                 }
             }
@@ -185,6 +201,9 @@ impl Peer {
 
     /// How long until the next attempt, if one is wanted at all.
     fn next_dial(&self) -> Option<Duration> {
+        if self.session.is_none() && !self.shared.wants(&self.node) {
+            return None;
+        }
         let mail_waits = self.shared.has_mail_for(&self.node);
         self.keeper.next_dial(self.shared.clock.monotonic(), mail_waits, self.attempts.len())
     }
@@ -209,6 +228,28 @@ impl Peer {
             tracing::debug!(peer = %self.node, "the link is silent while mail is on its way");
             self.shared.fault(&self.node, Fault::Stalled);
         }
+    }
+
+    /// Closes a link that is nobody's neighbour's and has had nothing to say for a while. Whoever has something dials.
+    async fn rest_if_idle(&mut self) {
+        let (now, rest) = (self.shared.clock.monotonic(), self.shared.config.rest());
+        let idle = self.session.as_ref().is_some_and(|session| {
+            session.is_quiet() && self.keeper.may_rest(now, session.active_at(), rest)
+        });
+        if !idle || self.shared.wants(&self.node) {
+            return;
+        }
+        if let Some(session) = self.session.take() {
+            tracing::debug!(peer = %self.node, "the link rests");
+            session.close(Goodbye::Idle, CloseCode::Done).await;
+            self.rests();
+        }
+    }
+
+    fn rests(&mut self) {
+        self.keeper.rested();
+        self.last_error = None;
+        self.shared.peers.update(&self.node, |entry| entry.state = LinkState::Unknown);
     }
 
     fn show_offline(&self) {

@@ -4,7 +4,7 @@
 use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
 use amesh_proto::wire::Frame;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,6 +44,8 @@ pub(crate) struct Entry {
     pub clock_ahead_ms: Option<i64>,
     /// When it is dialled again, while there is no link.
     pub next_dial: Option<UnixMillis>,
+    /// Since when it has not answered, monotonic.
+    pub missing_since: Option<Duration>,
     /// The link protocol last spoken with it.
     pub protocol: Option<u16>,
     /// What it said that it runs.
@@ -55,7 +57,7 @@ pub(crate) struct Entry {
 /// Whether there is a link, and if not, why.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum LinkState {
-    /// Nothing has been tried.
+    /// Nothing has been tried lately, or nothing was to be said any more.
     #[default]
     Unknown,
     /// Linked.
@@ -99,8 +101,12 @@ pub(crate) struct News {
     pub roster: bool,
     /// Where this node's swarm listens changed.
     pub swarm: bool,
+    /// Somebody seeks it now: what came of earlier attempts does not count.
+    pub sought: bool,
     /// The member list changed.
-    pub members: Option<Arc<Frame>>,
+    pub members: bool,
+    /// Members that were reached at addresses that others may not know.
+    pub reached: BTreeSet<NodeId>,
     /// The secret changed.
     pub secret: Option<Arc<Frame>>,
     /// The link is to end.
@@ -201,22 +207,29 @@ impl PeerTable {
         }
     }
 
-    /// Remembers an address of `node`, as the best one.
-    pub(crate) fn learn_address(&self, node: &NodeId, address: SocketAddr) {
+    /// Remembers an address of `node`, as the best one. Says whether it was another one before.
+    pub(crate) fn learn_address(&self, node: &NodeId, address: SocketAddr) -> bool {
         self.update(node, |entry| {
+            if entry.addresses.first() == Some(&address) {
+                return false;
+            }
             entry.addresses.retain(|known| *known != address);
             entry.addresses.insert(0, address);
             entry.addresses.truncate(ADDRESSES);
-        });
+            true
+        })
     }
 
     /// Remembers an address of `node` that somebody else named, as the last resort.
-    pub(crate) fn hear_of_address(&self, node: &NodeId, address: SocketAddr) {
+    /// Says whether it is new.
+    pub(crate) fn hear_of_address(&self, node: &NodeId, address: SocketAddr) -> bool {
         self.update(node, |entry| {
-            if !entry.addresses.contains(&address) && entry.addresses.len() < ADDRESSES {
+            let fresh = !entry.addresses.contains(&address) && entry.addresses.len() < ADDRESSES;
+            if fresh {
                 entry.addresses.push(address);
             }
-        });
+            fresh
+        })
     }
 
     /// Forgets all peers and returns their tasks.

@@ -137,6 +137,7 @@ impl Mesh {
             roster_version: self.shared.rosters.version_of(&member.node),
             version: entry.software.clone(),
             protocol: entry.protocol,
+            kept: self.shared.is_neighbour(&member.node),
             clock_ahead_ms: entry.clock_ahead_ms,
             faults: entry.faults.iter().map(fault).collect(),
             ..Peer::default()
@@ -157,6 +158,7 @@ impl Mesh {
                 peer.reason.clone_from(last_error);
             }
             LinkState::Offline { reason } => peer.reason = Some(reason.clone()),
+            LinkState::Unknown if !self.shared.wants(&member.node) => peer.state = PeerState::Resting,
             LinkState::Unknown => {}
         }
         if entry.twin {

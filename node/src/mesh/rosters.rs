@@ -3,6 +3,7 @@
 
 use super::roster::Verified;
 use super::shared::Shared;
+use super::tidings::Tidings;
 use crate::agents::directory::Member;
 use crate::message::LostKey;
 use amesh_proto::node_id::NodeId;
@@ -26,6 +27,7 @@ struct Inner {
     /// Members as the directory knows them.
     placed: BTreeMap<NodeId, Member>,
     own: Option<Arc<Verified>>,
+    tidings: Tidings,
 }
 
 impl Rosters {
@@ -94,6 +96,29 @@ impl Rosters {
         RosterAdvert(std::iter::once(own).chain(held).collect())
     }
 
+    /// This node's own roster changed.
+    pub(crate) fn own_changed(&self, shared: &Shared) {
+        self.lock().tidings.changed(shared.identity.node_id());
+    }
+
+    /// How far a link has told that tells of everything that is held.
+    pub(crate) fn tidings_so_far(&self) -> u64 {
+        self.lock().tidings.latest()
+    }
+
+    /// What changed since a link told last, and how far it has told with that.
+    pub(crate) fn tidings(&self, shared: &Shared, told: u64) -> (RosterAdvert, u64) {
+        let (me, own) = (shared.identity.node_id(), shared.store.own_roster_version());
+        let inner = self.lock();
+        let version = |node: &NodeId| match *node == me {
+            true => Some(own),
+            false => inner.held.get(node).map(|held| held.head.says.version),
+        };
+        let changed = inner.tidings.since(told);
+        let changed = changed.filter_map(|node| Some(RosterVersion { node: *node, version: version(node)? }));
+        (RosterAdvert(changed.collect()), inner.tidings.latest())
+    }
+
     /// Shows the directory a member and what is held of its roster.
     pub(crate) fn place(&self, shared: &Shared, member: &Member) {
         let mut inner = self.lock();
@@ -122,13 +147,21 @@ impl Rosters {
         };
         shared.store.put_roster(verified.head.clone(), delta).await?;
         let mut inner = self.lock();
-        let Some(member) = inner.placed.get(&node).cloned() else { return Ok(version) };
-        if before.is_some() && remove.is_empty() {
-            shared.directory().apply_to_roster(node, put);
-        } else {
-            shared.directory().install_roster(member, verified.entries.clone());
+        if !shared.is_member(&node) {
+            // Removed meanwhile.
+            drop(shared.store.drop_roster(node));
+            return Ok(version);
+        }
+        // One that is just becoming a member is shown to the directory with what is held, by `place`.
+        match inner.placed.get(&node).cloned() {
+            Some(_) if before.is_some() && remove.is_empty() => {
+                shared.directory().apply_to_roster(node, put);
+            }
+            Some(member) => shared.directory().install_roster(member, verified.entries.clone()),
+            None => {}
         }
         inner.held.insert(node, Arc::new(verified));
+        inner.tidings.changed(node);
         drop(inner);
         shared.moves.poke();
         tracing::debug!(peer = %node, version, "roster installed");
@@ -146,6 +179,7 @@ impl Rosters {
         let mut inner = self.lock();
         inner.held.remove(&node);
         inner.placed.remove(&node);
+        inner.tidings.forget(&node);
         shared.directory().drop_roster(node);
         drop(shared.store.drop_roster(node));
     }

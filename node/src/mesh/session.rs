@@ -4,7 +4,6 @@
 mod gossip;
 
 use super::endpoint::{CloseCode, WINDOW};
-use super::faults::Fault;
 use super::frames::{FrameReader, FrameWriter, StreamError};
 use super::greet::{Link, explain};
 use super::incoming::Incoming;
@@ -16,11 +15,12 @@ use super::receipts::ReceiptRelay;
 use super::roster::RosterSync;
 use super::shared::Shared;
 use amesh_proto::node_id::NodeId;
-use amesh_proto::wire::{Frame, Goodbye, Refuse, RefuseCode, RosterVersion, Software};
+use amesh_proto::wire::{Frame, Goodbye, Neighbours, Refuse, RefuseCode, RosterVersion, Software};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +39,16 @@ pub(crate) struct Session {
     sync: RosterSync,
     installing: FuturesUnordered<BoxFuture<'static, (NodeId, Option<u64>)>>,
     frames: Vec<Frame>,
+    /// How far this link has told of rosters.
+    told: u64,
+    /// Rosters of nodes that are not known as members yet, in the version that was offered.
+    unknown: BTreeMap<NodeId, u64>,
+    /// Addresses of such nodes.
+    unmet: BTreeMap<NodeId, Vec<SocketAddr>>,
+    /// The digest of the member list that the other end is known to have.
+    members_there: [u8; 32],
+    /// When mail, a verdict or a receipt last went over the link, either way.
+    active_at: Duration,
 }
 
 /// Why a link is over.
@@ -113,6 +123,11 @@ impl Session {
             sync: RosterSync::new(shared.mesh_id()),
             installing: FuturesUnordered::new(),
             frames: Vec::new(),
+            told: shared.rosters.tidings_so_far(),
+            unknown: BTreeMap::new(),
+            unmet: BTreeMap::new(),
+            members_there: greeting.members,
+            active_at: shared.clock.monotonic(),
             shared,
         };
         session.catch_up(&greeting);
@@ -175,13 +190,16 @@ impl Session {
             self.outgoing.more();
             self.receipts.more();
         }
-        let frames = news.members.iter().chain(&news.secret).map(|frame| (**frame).clone());
-        self.out.extend(frames);
+        if news.members {
+            self.members_changed();
+        }
+        self.tell_of_addresses(&news.reached);
+        self.out.extend(news.secret.as_deref().cloned());
         if news.swarm {
             self.out.extend(self.own_swarm());
         }
         if news.roster {
-            self.out.push_back(Frame::RosterAdvert(self.shared.rosters.advert(&self.shared)));
+            self.tell_of_rosters();
             // The peer's own roster may have come by another way.
             if let Some(version) = self.shared.rosters.version_of(&self.node) {
                 self.incoming.on_roster(version, self.shared.clock.monotonic());
@@ -197,6 +215,20 @@ impl Session {
     /// Whether the other node owes a verdict.
     pub(crate) fn is_owed(&self) -> bool {
         self.outgoing.is_owed()
+    }
+
+    /// Whether nothing is under way, either way.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.out.is_empty()
+            && !self.outgoing.is_owed()
+            && !self.incoming.has_verdicts()
+            && self.incoming.is_idle()
+            && self.installing.is_empty()
+    }
+
+    /// When mail or word of it last went over the link.
+    pub(crate) fn active_at(&self) -> Duration {
+        self.active_at
     }
 
     pub(crate) fn packets_received(&self) -> u64 {
@@ -244,6 +276,10 @@ impl Session {
     }
 
     fn on_frame(&mut self, frame: Frame, now: Duration) -> Result<(), Ended> {
+        if matches!(frame, Frame::Mail(_) | Frame::Verdicts(_) | Frame::Receipts(_) | Frame::ReceiptsTaken(_))
+        {
+            self.active_at = now;
+        }
         match frame {
             Frame::Mail(mail) => self.incoming.arrived(*mail, now),
             Frame::Verdicts(verdicts) => self.outgoing.judged(verdicts.0, now),
@@ -253,16 +289,7 @@ impl Session {
                 }
             }
             Frame::ReceiptsTaken(seq) => self.receipts.answered(seq),
-            Frame::Members(statements) => {
-                let changed = self.shared.membership().on_members(&statements);
-                match changed {
-                    Ok(changed) => self.shared.apply_soon(changed),
-                    Err(error) => {
-                        tracing::warn!(peer = %self.node, %error, "its member list was not taken");
-                        self.shared.fault(&self.node, Fault::Members);
-                    }
-                }
-            }
+            Frame::Members(statements) => self.on_members(&statements),
             Frame::Secret(secret) => {
                 let changed = self.shared.membership().on_secret(&secret);
                 self.shared.apply_soon(changed);
@@ -270,7 +297,10 @@ impl Session {
             Frame::RosterAdvert(advert) => advert.0.into_iter().for_each(|offered| self.want(offered)),
             Frame::RosterPull(pull) => self.answer(pull),
             Frame::RosterPart(part) => self.on_part(*part, now),
-            Frame::Neighbours(neighbours) => self.meet(neighbours),
+            Frame::Neighbours(mut neighbours) => {
+                neighbours.0.truncate(Neighbours::LIMIT);
+                self.meet(neighbours);
+            }
             Frame::Swarm(addresses) => self.meet_swarm(addresses),
             Frame::Software(software) => self.runs(software),
             Frame::Ping(number) => self.out.push_back(Frame::Pong(number)),

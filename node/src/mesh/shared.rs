@@ -13,6 +13,7 @@ use super::persist::Persist;
 use super::relay::{self, Relay};
 use super::rosters::Rosters;
 use super::seeds::Seeds;
+use super::wanted::Wanted;
 use crate::agents::directory::Directory;
 use crate::clock::SharedClock;
 use crate::message::Hallway;
@@ -23,6 +24,7 @@ use amesh_proto::member::MeshId;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::ticket::Ticket;
 use amesh_proto::time::UnixMillis;
+use amesh_proto::wire::Neighbours;
 use amesh_store::{Destination, PeerRecord, ReceiptOwner, Store, StoreError};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -42,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) lookout: Option<Arc<Manager>>,
     pub(crate) relay: Option<Relay>,
     pub(crate) peers: PeerTable,
+    pub(crate) wanted: Wanted,
     pub(crate) seeds: Seeds,
     pub(crate) rosters: Rosters,
     pub(crate) moves: Moves,
@@ -156,8 +159,9 @@ impl Shared {
         if let Some(lookout) = &self.lookout {
             lookout.note_answered(&address);
         }
-        if !relay::is_relayed(&address) && !is_of_one_interface(&address) {
-            self.peers.learn_address(node, address);
+        let lasting = !relay::is_relayed(&address) && !is_of_one_interface(&address);
+        if lasting && self.peers.learn_address(node, address) {
+            self.pass_on_addresses(*node);
         }
         let host = self.membership().list().member(node).map(|member| member.host.clone());
         let addresses = self.peers.get(node).unwrap_or_default().addresses;
@@ -171,6 +175,16 @@ impl Shared {
             blocked: false,
             gateway: false,
         }));
+    }
+
+    /// Lets linked members know where `node` is: who is not linked with it may want to be.
+    pub(crate) fn pass_on_addresses(&self, node: NodeId) {
+        self.peers.tell_all(|news| {
+            // Whoever is left out hears of it when it links next.
+            if news.reached.len() < Neighbours::LIMIT {
+                news.reached.insert(node);
+            }
+        });
     }
 
     /// Whether `address` means the same to the other members: a loopback address leads everybody to themselves, unless

@@ -1,6 +1,7 @@
 //! Several nodes in one process, over real sockets on the loopback interface.
 
 mod cable;
+mod crowd;
 mod discovery;
 mod joining;
 mod leaving;

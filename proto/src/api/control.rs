@@ -255,6 +255,9 @@ pub struct Peer {
     /// RFC 3339: when it is dialled again, while it is not connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_dial: Option<String>,
+    /// Whether a link to it is kept all the time: in a mesh of up to 17 hosts to every member, in a larger one to about 16.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
     /// The newest roster we hold of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roster_version: Option<u64>,
@@ -331,6 +334,8 @@ pub enum PeerState {
     Connected,
     /// A member being dialled.
     Connecting,
+    /// A member without a link, and with nothing to say to it: it is dialled when there is.
+    Resting,
     /// A member without a link.
     #[default]
     Offline,
@@ -348,6 +353,7 @@ impl PeerState {
             Self::Own => "self",
             Self::Connected => "connected",
             Self::Connecting => "connecting",
+            Self::Resting => "resting",
             Self::Offline => "offline",
             Self::Neighbour => "neighbour",
             Self::Removed => "removed",

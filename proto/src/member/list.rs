@@ -357,6 +357,12 @@ impl MemberList {
         sha256(&[b"amesh/1 members", &self.mesh.0, &ids])
     }
 
+    /// How many entries and removals there are.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        (self.entries.len(), self.removals.len())
+    }
+
     /// Every statement, to send or to store.
     #[must_use]
     pub fn statements(&self) -> Statements {

@@ -41,8 +41,9 @@ impl Shared {
         };
         let now = self.clock.monotonic();
         let mut missed = relay.missed_since.lock().unwrap_or_else(PoisonError::into_inner);
-        missed.retain(|node, _| members.contains(node) && !direct(node));
-        for node in members.iter().filter(|node| !direct(node)) {
+        let is_missed = |node: &NodeId| !direct(node) && self.wants(node);
+        missed.retain(|node, _| members.contains(node) && is_missed(node));
+        for node in members.iter().filter(|node| is_missed(node)) {
             missed.entry(*node).or_insert(now);
         }
         // Multicast and the addresses of last time come first: on one LAN they are all it takes.

@@ -4,10 +4,12 @@ use super::Session;
 use crate::mesh::faults::Fault;
 use crate::mesh::relay;
 use crate::mesh::roster::{self, PartOutcome};
+use amesh_proto::member::list::Statements;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::wire::{
     Frame, Greeting, Neighbour, Neighbours, RosterPart, RosterPull, RosterVersion, Software, SwarmAddresses,
 };
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -21,14 +23,68 @@ impl Session {
         }
         let members = Frame::Members(membership.list().statements());
         let secret = membership.secret_frame();
+        self.members_there = membership.list().digest();
         drop(membership);
         self.out.retain(|frame| !matches!(frame, Frame::Members(_) | Frame::Secret(_)));
         self.out.push_back(members);
         self.out.extend(secret);
     }
 
+    /// The member list is another now: passed on, unless the other end is known to have it.
+    pub(super) fn members_changed(&mut self) {
+        let membership = self.shared.membership();
+        let digest = membership.list().digest();
+        if self.members_there != digest {
+            self.members_there = digest;
+            self.out.push_back(Frame::Members(membership.list().statements()));
+        }
+        drop(membership);
+        for (node, version) in std::mem::take(&mut self.unknown) {
+            self.want(RosterVersion { node, version });
+        }
+        let told = std::mem::take(&mut self.unmet).into_iter();
+        self.meet(Neighbours(told.map(|(node, addresses)| Neighbour { node, addresses }).collect()));
+    }
+
+    /// The other end's list. Where the two are one now, it need not hear of it again.
+    pub(super) fn on_members(&mut self, statements: &Statements) {
+        let mut membership = self.shared.membership();
+        let changed = match membership.on_members(statements) {
+            Ok(changed) => changed,
+            Err(error) => {
+                drop(membership);
+                tracing::warn!(peer = %self.node, %error, "its member list was not taken");
+                return self.shared.fault(&self.node, Fault::Members);
+            }
+        };
+        let (known, told) =
+            (membership.list().counts(), (statements.entries.len(), statements.removals.len()));
+        if known == told {
+            self.members_there = membership.list().digest();
+        }
+        drop(membership);
+        self.shared.apply_soon(changed);
+    }
+
+    /// Tells of the rosters that changed since this link last told.
+    pub(super) fn tell_of_rosters(&mut self) {
+        let (changed, told) = self.shared.rosters.tidings(&self.shared, self.told);
+        self.told = told;
+        if !changed.0.is_empty() {
+            self.out.push_back(Frame::RosterAdvert(changed));
+        }
+    }
+
     pub(super) fn want(&mut self, offered: RosterVersion) {
-        if !self.shared.is_member(&offered.node) || offered.node == self.shared.identity.node_id() {
+        if offered.node == self.shared.identity.node_id() {
+            return;
+        }
+        if !self.shared.is_member(&offered.node) {
+            // The word that it has joined may come by another way, and a little later.
+            if self.unknown.len() < UNKNOWN || self.unknown.contains_key(&offered.node) {
+                let version = self.unknown.entry(offered.node).or_default();
+                *version = offered.version.max(*version);
+            }
             return;
         }
         let held = self.shared.rosters.version_of(&offered.node).unwrap_or(0);
@@ -63,22 +119,32 @@ impl Session {
         }
     }
 
+    /// Where these members were reached just now, for one that is not linked with them.
+    pub(super) fn tell_of_addresses(&mut self, reached: &BTreeSet<NodeId>) {
+        let told = |node: &NodeId| {
+            let mut addresses = self.shared.peers.get(node)?.addresses;
+            addresses.retain(|address| self.shared.may_pass_on(address));
+            (!addresses.is_empty()).then_some(Neighbour { node: *node, addresses })
+        };
+        let told: Vec<Neighbour> =
+            reached.iter().filter(|node| **node != self.node).filter_map(told).collect();
+        if !told.is_empty() {
+            self.out.push_back(Frame::Neighbours(Neighbours(told)));
+        }
+    }
+
     /// Where other members were last reached, for one that cannot hear them itself.
-    pub(super) fn neighbours(&self) -> Option<Frame> {
-        let known = self
-            .shared
-            .peers
-            .all()
-            .into_iter()
-            .filter(|(node, entry)| *node != self.node && !entry.addresses.is_empty());
-        let known: Vec<Neighbour> = known
-            .take(Neighbours::LIMIT)
+    pub(super) fn neighbours(&self) -> Vec<Frame> {
+        let table = self.shared.peers.all().into_iter().filter(|(node, _)| *node != self.node);
+        let known: Vec<Neighbour> = table
             .map(|(node, mut entry)| {
                 entry.addresses.retain(|address| self.shared.may_pass_on(address));
                 Neighbour { node, addresses: entry.addresses }
             })
+            .filter(|known| !known.addresses.is_empty())
             .collect();
-        (!known.is_empty()).then(|| Frame::Neighbours(Neighbours(known)))
+        let frames = known.chunks(Neighbours::LIMIT);
+        frames.map(|known| Frame::Neighbours(Neighbours(known.to_vec()))).collect()
     }
 
     /// Where this node's swarm listens, if it does.
@@ -110,21 +176,38 @@ impl Session {
         relay.swarm.meet(self.node, addresses);
     }
 
-    pub(super) fn meet(&self, neighbours: Neighbours) {
-        let shared = &self.shared;
-        for Neighbour { node, addresses } in neighbours.0.into_iter().take(Neighbours::LIMIT) {
-            if !shared.is_member(&node) || node == shared.identity.node_id() || shared.is_linked(&node) {
-                continue;
-            }
-            for address in addresses.into_iter().take(Neighbours::ADDRESS_LIMIT) {
-                if shared.may_pass_on(&address) {
-                    shared.peers.hear_of_address(&node, address);
-                }
-            }
-            // One that has only just joined has no task yet: it begins with these addresses.
-            if let Some(handle) = shared.peers.handle(&node) {
-                handle.tell(|news| news.life = true);
+    pub(super) fn meet(&mut self, neighbours: Neighbours) {
+        for Neighbour { node, mut addresses } in neighbours.0 {
+            addresses.truncate(Neighbours::ADDRESS_LIMIT);
+            if self.shared.is_member(&node) {
+                self.hear_of(node, addresses);
+            } else if self.unmet.len() < UNKNOWN || self.unmet.contains_key(&node) {
+                self.unmet.insert(node, addresses);
             }
         }
     }
+
+    /// Where a member was reached by another one.
+    fn hear_of(&self, node: NodeId, addresses: Vec<SocketAddr>) {
+        let shared = &self.shared;
+        if node == shared.identity.node_id() || shared.is_linked(&node) {
+            return;
+        }
+        let mut fresh = false;
+        for address in addresses {
+            if shared.may_pass_on(&address) {
+                fresh |= shared.peers.hear_of_address(&node, address);
+            }
+        }
+        // One that has only just joined has no task yet: it begins with these addresses.
+        if let Some(handle) = shared.peers.handle(&node) {
+            handle.tell(|news| news.life = true);
+        }
+        if fresh {
+            shared.pass_on_addresses(node);
+        }
+    }
 }
+
+/// Nodes that are not known as members yet and of which a link remembers what it was told.
+const UNKNOWN: usize = 1024;

@@ -31,7 +31,7 @@ async fn a_linked_member_is_shown_with_its_path_round_trip_versions_and_clock() 
 async fn a_member_that_is_off_is_shown_with_every_address_that_was_tried_and_when_it_is_tried_again() {
     let (a, b) = pair().await;
     let (node, dead) = (b.mesh.node_id(), ["127.0.0.1:9", "127.0.0.1:10"].map(|at| at.parse().unwrap()));
-    dead.iter().for_each(|address| a.mesh.shared.peers.hear_of_address(&node, *address));
+    assert!(dead.iter().all(|address| a.mesh.shared.peers.hear_of_address(&node, *address)));
     let was_at = b.mesh.listen_addr().to_string();
     let _off = b.stop().await;
     until("a reason", || {

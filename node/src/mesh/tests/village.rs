@@ -117,7 +117,8 @@ impl Node {
             Agents::load(agents::Config::default(), store.clone(), clock.clone(), directory).unwrap();
         let config = message::Config { patience_ms: 0, ..message::Config::default() };
         let hallway = Hallway::new(config, store.clone(), agents, clock.clone(), Tasks::new("hallway"));
-        let config = Config { listen, share_loopback: true, secret: secret.clone(), ..Config::default() };
+        let config =
+            Config { listen, share_loopback: true, secret: secret.clone(), rest_s: 1, ..Config::default() };
         let (finder, ears) = (Arc::new(Memory::default()), Tasks::new("ears"));
         let swarm = swarm.then(|| {
             Swarm::new(SwarmConfig {

@@ -8,10 +8,12 @@
 
 mod cast;
 mod check;
+mod crowd;
 mod greeting;
 mod membership;
 mod network;
 mod node;
+mod plot;
 mod real;
 mod sabotage;
 mod session;

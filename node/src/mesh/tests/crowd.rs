@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// So many that with some of them no link is kept.
-const COUNT: usize = 20;
+const COUNT: usize = 18;
 
 /// One mesh, founded by the first, one agent on each.
 struct Crowd {
@@ -32,7 +32,7 @@ impl Crowd {
         for node in &crowd.nodes {
             in_the_end("all members", || node.mesh.status().members == COUNT).await;
             for number in 0..COUNT {
-                node.knows(&name(number)).await;
+                knows(node, &name(number)).await;
             }
         }
         crowd
@@ -70,7 +70,11 @@ fn name(number: usize) -> String {
     format!("agent{number}")
 }
 
-/// As `until`, for what two dozen nodes do on few cores.
+async fn knows(node: &Node, name: &str) {
+    in_the_end("a name", || node.sees(name)).await;
+}
+
+/// As `until`, for what so many nodes do on few cores.
 async fn in_the_end(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
@@ -105,7 +109,7 @@ async fn in_a_crowd_news_and_mail_reach_everybody_though_nobody_keeps_a_link_to_
     let (a, b) = crowd.strangers();
     let newcomer = crowd.nodes[a].agent("newcomer").await;
     for node in &crowd.nodes {
-        node.knows("newcomer").await;
+        knows(node, "newcomer").await;
     }
     let (agent, node) = (crowd.agents[b].clone(), crowd.nodes.remove(b));
     let (before, off) = (COUNT - 1, node.stop().await);

@@ -292,11 +292,13 @@ impl Node {
 
     /// Waits until mail to `name` has somewhere to go.
     pub(super) async fn knows(&self, name: &str) {
+        until("a name", || self.sees(name)).await;
+    }
+
+    /// Whether mail to `name` has somewhere to go.
+    pub(super) fn sees(&self, name: &str) -> bool {
         let address = Address::parse(&address(name), &["aimaestro.local"]).unwrap();
-        until("a name", || {
-            !matches!(self.hallway.agents().directory().resolve(&address), Resolution::Unknown)
-        })
-        .await;
+        !matches!(self.hallway.agents().directory().resolve(&address), Resolution::Unknown)
     }
 
     pub(super) async fn send(&self, from: &Arc<Agent>, to: &str, text: &str) -> Result<Accepted, Refusal> {

@@ -11,6 +11,11 @@ pub(crate) trait Value: Serialize + DeserializeOwned {
     const TREE: Tree;
     /// The first byte of every value.
     const VERSION: u8 = 1;
+
+    /// A value of an older version that may still lie on a disk, and what follows it.
+    fn read_older(_version: u8, _bytes: &[u8]) -> Option<(Self, &[u8])> {
+        None
+    }
 }
 
 /// The value's bytes.
@@ -39,7 +44,8 @@ pub(crate) fn decode_prefix<T: Value>(bytes: &[u8]) -> Result<(T, &[u8]), StoreE
         Some((version, rest)) if *version == T::VERSION => {
             postcard::take_from_bytes(rest).map_err(|_| damaged(T::TREE))
         }
-        _ => Err(damaged(T::TREE)),
+        Some((version, rest)) => T::read_older(*version, rest).ok_or_else(|| damaged(T::TREE)),
+        None => Err(damaged(T::TREE)),
     }
 }
 

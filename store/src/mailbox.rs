@@ -37,6 +37,32 @@ pub(crate) struct Head {
 
 impl Value for Head {
     const TREE: Tree = Tree::Mailbox;
+    const VERSION: u8 = 2;
+
+    fn read_older(version: u8, bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let read = (version == 1).then(|| postcard::take_from_bytes::<FirstHead>(bytes).ok());
+        read.flatten().map(|(head, rest)| (head.into(), rest))
+    }
+}
+
+/// A head of version 1: nobody kept the sender's key.
+#[derive(Debug, Serialize, Deserialize)]
+struct FirstHead {
+    id: MessageId,
+    renamed: Option<MessageId>,
+    trust: Trust,
+    queued_at: UnixMillis,
+    expires_at: UnixMillis,
+    sender: Option<AgentNo>,
+    class: Priority,
+    body: BodyPlace,
+}
+
+impl From<FirstHead> for Head {
+    fn from(first: FirstHead) -> Self {
+        let FirstHead { id, renamed, trust, queued_at, expires_at, sender, class, body } = first;
+        Self { id, renamed, trust, sender_key: None, queued_at, expires_at, sender, class, body }
+    }
 }
 
 impl Head {
@@ -283,3 +309,32 @@ pub(crate) fn entry_of(key: &[u8], value: &[u8], blobs: Option<&Path>) -> Result
 
 /// How many notices of the node itself a full mailbox still takes.
 const NOTICE_SLACK: u32 = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_an_older_node_put_there_is_still_read() {
+        let first = FirstHead {
+            id: MessageId::mint(UnixMillis(5), 7_u64.to_be_bytes()),
+            renamed: None,
+            trust: Trust::Verified,
+            queued_at: UnixMillis(5),
+            expires_at: UnixMillis(9),
+            sender: Some(AgentNo(3)),
+            class: Priority::Urgent,
+            body: BodyPlace::Inline,
+        };
+        let mut value = postcard::to_extend(&first, vec![1]).unwrap();
+        value.extend(b"body");
+        let (head, body) = codec::decode_prefix::<Head>(&value).unwrap();
+        assert_eq!(
+            (head.sender_key.as_deref(), head.expires_at, head.class),
+            (None, first.expires_at, first.class)
+        );
+        assert_eq!((head.id, body), (first.id, b"body".as_slice()));
+        value[0] = 3;
+        assert!(codec::decode_prefix::<Head>(&value).is_err(), "a version that nobody knows yet");
+    }
+}

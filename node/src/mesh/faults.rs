@@ -20,6 +20,8 @@ pub(crate) enum Fault {
     Greeting(RefuseReason),
     /// A member list that was not taken.
     Members,
+    /// Member lists that it had sent newer ones of.
+    OldMembers,
     /// It broke the link's protocol; the link was ended.
     Protocol(&'static str),
     /// It stopped in the middle of a greeting, or owed an answer and fell silent.
@@ -36,6 +38,7 @@ impl std::fmt::Display for Fault {
             Self::Roster(fault) => write!(f, "it passed on a roster that was not taken: {fault}"),
             Self::Greeting(reason) => write!(f, "it was not let in: {reason}"),
             Self::Members => f.write_str("it sent a member list that does not hold"),
+            Self::OldMembers => f.write_str("it sent member lists that are older than one it had sent"),
             Self::Protocol(how) => write!(f, "it broke the link protocol: {how}"),
             Self::Stalled => f.write_str("it fell silent while it owed an answer"),
             Self::Flood(what) => write!(f, "it brought more {what} at once than a member may"),

@@ -2,6 +2,7 @@
 //! Owned by `peer`, which replaces it when a newer link takes over; everything that must outlive it is in the store.
 
 mod gossip;
+mod lists;
 
 use super::endpoint::{CloseCode, WINDOW};
 use super::frames::{FrameReader, FrameWriter, StreamError};
@@ -28,6 +29,7 @@ use std::time::Duration;
 pub(crate) struct Session {
     shared: Arc<Shared>,
     node: NodeId,
+    lists: lists::Lists,
     connection: quinn::Connection,
     reader: FrameReader,
     writer: FrameWriter,
@@ -113,6 +115,7 @@ impl Session {
         let held = shared.rosters.version_of(&node).unwrap_or(0);
         let mut session = Self {
             node,
+            lists: lists::Lists::default(),
             connection,
             reader,
             writer,
@@ -269,6 +272,7 @@ impl Session {
     fn take_in(&mut self) -> Result<(), Ended> {
         let now = self.shared.clock.monotonic();
         for frame in std::mem::take(&mut self.frames) {
+            self.note_old_list(&frame);
             self.on_frame(frame, now)?;
         }
         self.incoming.launch();

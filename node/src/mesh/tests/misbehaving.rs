@@ -161,6 +161,31 @@ async fn false_addresses_are_few_are_named_with_what_answers_there_and_keep_nobo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_sends_old_member_lists_again_changes_nothing_and_is_shown() {
+    let (a, b) = pair().await;
+    let old = b.mesh.shared.membership().list().statements();
+    let (c, other) = (Node::start("gamma").await, Node::start("delta").await);
+    for node in [&c, &other] {
+        node.join(&a.invite().await).await.unwrap();
+    }
+    a.mesh.remove("gamma").await.unwrap();
+    let list = || a.mesh.shared.membership().list().digest();
+    until("the list to be one", || b.mesh.shared.membership().list().digest() == list()).await;
+    fall_into_the_hands_of_the_test(&b).await;
+    let newest = b.mesh.shared.membership().list().statements();
+    let before = list();
+    let frames: Vec<Frame> = [newest, old.clone(), old.clone(), old].map(Frame::Members).into();
+    for attempt in 0.. {
+        if is_told(&a, &b, "it sent member lists that are older than one it had sent") {
+            break;
+        }
+        assert!(attempt < 60, "{:?}", shown(&a, &b).faults);
+        says(&b, &a, &frames).await;
+    }
+    assert_eq!(list(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ten_dead_addresses_are_tried_together_and_the_living_one_is_found_among_them() {
     let (a, b) = pair().await;
     let (_sockets, mut addresses) = dead_ends(10);

@@ -188,8 +188,12 @@ impl Hallway {
     fn sender_key(&self, entry: &MailboxEntry) -> Option<String> {
         entry.mail.form?;
         let directory = self.inner.agents.directory();
-        // Mail that followed its recipient here by the queue has none with it.
-        let known = || directory.key_at(&entry.mail.from, entry.mail.accepted_at);
-        entry.sender_key.clone().or_else(|| known().map(|key| key.sender_key_text()))
+        let Some(key) = &entry.sender_key else {
+            // Mail that followed its recipient here by the queue has none with it.
+            let known = directory.key_at(&entry.mail.from, entry.mail.accepted_at);
+            return known.map(|key| key.sender_key_text());
+        };
+        // What is in other hands by now proves nothing any more (KEY-10).
+        (!directory.is_compromised(&entry.mail.from, key)).then(|| key.clone())
     }
 }

@@ -58,6 +58,13 @@ impl Known {
             Some(key) => PublicKey::from_spki_der(&key.public_key).ok(),
         }
     }
+
+    /// The keys that are in nobody else's hands, the present one first.
+    pub(super) fn good_keys(&self) -> impl Iterator<Item = PublicKey> {
+        let retired = self.entry.previous_keys.iter().filter(|retired| !retired.compromised);
+        let retired = retired.filter_map(|retired| PublicKey::from_spki_der(&retired.public_key).ok());
+        self.current().into_iter().chain(retired).take(KEYS_TRIED)
+    }
 }
 
 /// A statement may be older than the present key, never one of a key that others may have.

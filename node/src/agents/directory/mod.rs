@@ -219,6 +219,13 @@ impl Directory {
         self.read().key_for(node, address, accepted_at)
     }
 
+    /// The keys of `address`, present and retired, by which mail that `node` brings may be signed whatever the clocks say of
+    /// the time between: none that is in other hands, and none of an agent that was gone by then.
+    #[must_use]
+    pub fn good_keys(&self, node: NodeId, address: &Address, accepted_at: UnixMillis) -> Vec<PublicKey> {
+        self.read().good_keys(node, address, accepted_at)
+    }
+
     /// The current key of whoever holds `address`; for checks outside the hallway and for resolve (API-10).
     #[must_use]
     pub fn current_key(&self, address: &Address) -> Option<PublicKey> {
@@ -242,6 +249,14 @@ impl Directory {
     #[must_use]
     pub fn retired_keys(&self, address: &Address) -> Vec<RetiredKey> {
         self.read().retired_keys(address)
+    }
+
+    /// Whether `address` has revoked `key`, as messages name it, because it is in other hands.
+    #[must_use]
+    pub fn is_compromised(&self, address: &Address, key: &str) -> bool {
+        let is_it = |der: &[u8]| PublicKey::from_spki_der(der).is_ok_and(|it| it.sender_key_text() == key);
+        let retired = self.retired_keys(address);
+        retired.iter().any(|retired| retired.compromised && is_it(&retired.public_key))
     }
 
     /// `agent` as it is now: a caller may have held it while it changed.

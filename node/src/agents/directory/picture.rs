@@ -170,6 +170,17 @@ impl Picture {
         known.key_at(at).map_or(KeyAnswer::NoneAtThatTime, KeyAnswer::Valid)
     }
 
+    /// The keys by which mail that `peer` brings of `address` may be signed, whenever it was accepted.
+    pub(super) fn good_keys(&self, peer: NodeId, address: &Address, at: UnixMillis) -> Vec<PublicKey> {
+        let listed = |node: NodeId| match node == self.me.node {
+            true => self.own.get(address),
+            false => self.peers.get(&node)?.entries.get(address),
+        };
+        let known = listed(peer).or_else(|| listed(self.holder(address)?));
+        let known = known.filter(|known| known.entry.tombstone.is_none_or(|gone| at <= gone));
+        known.into_iter().flat_map(Known::good_keys).collect()
+    }
+
     /// A member older than `claimant` that lists `address` with another key.
     fn older_claim(&self, claimant: &Member, address: &Address, entry: &RosterEntry) -> Option<&Member> {
         if self.holder(address) == Some(claimant.node) {

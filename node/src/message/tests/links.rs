@@ -4,6 +4,7 @@ use super::house::*;
 use crate::agents::directory::Member;
 use crate::message::{Config, Refusal, SignatureFault};
 use amesh_proto::node_id::NodeId;
+use amesh_proto::roster::{RetiredKey, RosterEntry};
 use amesh_proto::time::UnixMillis;
 use std::time::Duration;
 
@@ -94,6 +95,41 @@ async fn mail_of_a_deregistered_agent_counts_only_if_it_was_accepted_before() {
     let refusal = house.brought(late, 2).await.unwrap_err();
     assert_eq!(refusal, Refusal::Signature(SignatureFault::KeyRevoked));
     assert_eq!(house.inbox(&bob).len(), 1);
+}
+
+#[tokio::test]
+async fn mail_is_taken_by_the_key_that_signed_it_whatever_the_clocks_make_of_the_change_of_keys() {
+    let house = House::new();
+    let bob = house.agent("bob").await;
+    house.peer(&[]);
+    let der = |name: &str| key_of(name).public().to_spki_der().to_vec();
+    let lists = |present: &str, before: &str, until: UnixMillis, compromised: bool| {
+        let retired = RetiredKey { public_key: der(before), until, compromised };
+        let entry =
+            RosterEntry { public_key: der(present), previous_keys: vec![retired], ..roster_entry("al") };
+        house.hallway.agents().directory().apply_to_roster(peer_node(), vec![entry]);
+    };
+    let year = Duration::from_secs(365 * 86_400);
+    let (long_ago, far_ahead) = (NOW.minus(year), NOW.plus(year));
+    let brought = async |number: u64| {
+        let id = format!("msg_1_{number}");
+        house.brought(carried("al", "bob", &id, "hi"), number).await.map(drop)
+    };
+    lists("new", "al", long_ago, false);
+    assert_eq!(brought(1).await, Ok(()), "signed before the change, by the origin's clock");
+    lists("al", "old", far_ahead, false);
+    assert_eq!(brought(2).await, Ok(()), "signed after the change, by the origin's clock");
+    lists("al", "stolen", far_ahead, true);
+    assert_eq!(brought(3).await, Ok(()), "what replaced a stolen key is good at once");
+    for until in [long_ago, far_ahead] {
+        lists("new", "al", until, true);
+        assert!(matches!(brought(4).await, Err(Refusal::Signature(_))), "a stolen key is good at no time");
+    }
+    lists("new", "old", long_ago, false);
+    assert_eq!(brought(4).await, Err(Refusal::Signature(SignatureFault::Invalid)));
+    let key = Some(key_of("al").public().sender_key_text());
+    let inbox = house.inbox(&bob);
+    assert!(inbox.len() == 3 && inbox.iter().all(|mail| mail.sender_public_key == key));
 }
 
 #[tokio::test]

@@ -64,6 +64,8 @@ async fn who_asks_for_more_than_it_reads_loses_its_link_and_is_shown() {
                 break;
             }
         }
+        // Still there and not reading, until the other end has had the time to see it.
+        drop(tokio::time::timeout(Duration::from_secs(10), connection.closed()).await);
     }
     let b = b.stop().await.start().await;
     let (alice, bob) = (a.agent("alice").await, b.agent("bob").await);

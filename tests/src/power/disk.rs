@@ -131,7 +131,7 @@ impl Disk {
         self.durable_ids.contains(id)
     }
 
-    /// Whether a write that holds `id` has not been covered by a sync yet.
+    /// Whether a write that holds `id`, of those from before it was durable, has not been covered by a sync yet.
     #[must_use]
     pub fn has_unsynced(&self, id: &str) -> bool {
         self.files
@@ -239,6 +239,8 @@ impl Disk {
             }
         };
         file.ids.extend(ids.iter().cloned());
+        // What is written about a message once it is durable, as that it was delivered, is no part of its commit.
+        let ids = ids.into_iter().filter(|id| !self.durable_ids.contains(id)).collect();
         file.pending.push(Change { ended, ids, what });
     }
 

@@ -109,6 +109,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_of_a_message_once_it_is_durable_need_not_be_synced_before_its_answer() {
+        let again = |path: &str| {
+            let (path, data) = (path.into(), b"delivered msg_1_ab".to_vec());
+            Call::Write { path, offset: Some(100), data }
+        };
+        let mut calls = story(None);
+        calls.insert(4, again("/d/db"));
+        assert_eq!(run(calls), []);
+        let mut calls = story(None);
+        // Half of a commit in another file, which no sync covers.
+        calls.insert(1, Call::Open { path: "/d/log".into(), create: true, truncate: false, append: false });
+        calls.insert(2, again("/d/log"));
+        let caught = run(calls);
+        assert_eq!((caught.len(), caught[0].why), (1, "a write that holds it was not synced"));
+    }
+
+    #[test]
     fn an_answer_without_a_sync_of_the_file_or_its_directory_is_caught() {
         for missing in [2, 3] {
             let caught = run(story(Some(missing)));

@@ -42,6 +42,8 @@ struct File {
     length: u64,
     /// Every id that was ever written to it.
     ids: BTreeSet<String>,
+    /// Those that a completed sync covers.
+    durable_ids: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -131,7 +133,8 @@ impl Disk {
         self.durable_ids.contains(id)
     }
 
-    /// Whether a write that holds `id`, of those from before it was durable, has not been covered by a sync yet.
+    /// Whether a write that holds `id` has not been covered by a sync yet; in each file, of those from before it was
+    /// durable there.
     #[must_use]
     pub fn has_unsynced(&self, id: &str) -> bool {
         self.files
@@ -239,8 +242,8 @@ impl Disk {
             }
         };
         file.ids.extend(ids.iter().cloned());
-        // What is written about a message once it is durable, as that it was delivered, is no part of its commit.
-        let ids = ids.into_iter().filter(|id| !self.durable_ids.contains(id)).collect();
+        // What a file is told about a message that it holds durably, as that it was delivered, is no part of the commit.
+        let ids = ids.into_iter().filter(|id| !file.durable_ids.contains(id)).collect();
         file.pending.push(Change { ended, ids, what });
     }
 
@@ -252,8 +255,10 @@ impl Disk {
     fn sync(&mut self, path: &Path, began: usize) {
         match self.names.get(path) {
             Some(Entry::File(number)) => {
-                for change in self.files[*number].sync(began) {
-                    self.durable_ids.extend(change.ids);
+                let file = &mut self.files[*number];
+                for change in file.sync(began) {
+                    self.durable_ids.extend(change.ids.iter().cloned());
+                    file.durable_ids.extend(change.ids);
                 }
             }
             _ => self.sync_directory(path, began),

@@ -16,7 +16,11 @@ pub(super) struct Connection {
     dark_since: Option<Duration>,
     /// What is retransmitted until something passes again.
     held: Vec<Portion>,
-    sent: u64,
+    /// To each end: how many portions were sent, and how many have got in.
+    sent: [u64; 2],
+    got_in: [u64; 2],
+    /// What is there and waits for what was sent before it.
+    early: Vec<Portion>,
     /// One end crashed: nothing is retransmitted any more.
     broken: bool,
 }
@@ -38,7 +42,7 @@ impl Connection {
 /// Some bytes on their way.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Portion {
-    /// In the order of sending.
+    /// In the order of sending to that end, from 1 on.
     order: u64,
     pub(super) to: usize,
     pub(super) bytes: Vec<u8>,
@@ -73,8 +77,17 @@ impl Network {
 
     pub(super) fn open(&mut self, connection: u64, dialer: usize, listener: usize) {
         let (ends, open, last) = ([dialer, listener], [true; 2], [Duration::ZERO; 2]);
-        let fresh =
-            Connection { ends, open, last, dark_since: None, held: Vec::new(), sent: 0, broken: false };
+        let fresh = Connection {
+            ends,
+            open,
+            last,
+            dark_since: None,
+            held: Vec::new(),
+            sent: [0; 2],
+            got_in: [0; 2],
+            early: Vec::new(),
+            broken: false,
+        };
         self.connections.insert(connection, fresh);
     }
 
@@ -88,8 +101,9 @@ impl Network {
         delay: Duration,
     ) -> Option<(Duration, Portion)> {
         let known = self.connections.get_mut(&connection)?;
-        known.sent += 1;
-        let portion = Portion { order: known.sent, to, bytes };
+        let place = known.place(to);
+        known.sent[place] += 1;
+        let portion = Portion { order: known.sent[place], to, bytes };
         self.forward(connection, portion, now, delay)
     }
 
@@ -115,7 +129,8 @@ impl Network {
         Some((at, portion))
     }
 
-    /// What gets in of what is there now; what comes while nothing passes is held.
+    /// What gets in of what is there now; what comes while nothing passes is held. What was held may come behind what was
+    /// sent after it and was under way all the time: that waits for it.
     pub(super) fn arrives(&mut self, connection: u64, portion: Portion) -> Option<Vec<u8>> {
         let known = self.connections.get_mut(&connection)?;
         if known.broken || !known.is_open(portion.to) {
@@ -125,7 +140,17 @@ impl Network {
             known.held.push(portion);
             return None;
         }
-        Some(portion.bytes)
+        let place = known.place(portion.to);
+        known.early.push(portion);
+        let mut bytes = Vec::new();
+        loop {
+            let (to, next) = (known.ends[place], known.got_in[place] + 1);
+            let found = known.early.iter().position(|portion| portion.to == to && portion.order == next);
+            let Some(found) = found else { break };
+            bytes.extend(known.early.swap_remove(found).bytes);
+            known.got_in[place] = next;
+        }
+        (!bytes.is_empty()).then_some(bytes)
     }
 
     /// One end has it no more. Says whether the other end has it still.
@@ -208,3 +233,26 @@ impl Network {
 
 /// After so long without a packet an end gives a connection up.
 pub(super) const IDLE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn what_was_held_gets_in_before_what_was_sent_after_it_and_was_under_way_all_the_time() {
+        let mut network = Network::default();
+        network.open(1, 0, 1);
+        let send = |network: &mut Network, byte, delay| network.send(1, 1, vec![byte], S, delay).unwrap().1;
+        let first = send(&mut network, 1, S);
+        let second = send(&mut network, 2, S * 10);
+        network.part(0, 1, true, S);
+        assert_eq!(network.arrives(1, first), None, "it is held");
+        let (_, _, held) = network.part(0, 1, false, S * 3).lit.remove(0);
+        assert_eq!(network.arrives(1, second), None);
+        let first = held.into_iter().next().unwrap();
+        let (_, first) = network.forward(1, first, S * 3, S).unwrap();
+        assert_eq!(network.arrives(1, first), Some(vec![1, 2]));
+    }
+}

@@ -1,12 +1,13 @@
 //! A real node and stand-in hosts of the AMP 06a kind: mail in both directions, forged forwards, a host that is down, hosts
 //! that ask to be peers.
 
+use amesh_proto::key::{KeyAlgorithm, PublicKey};
 use amesh_tests::agent::{Letter, TestAgent};
 use amesh_tests::http::Reply;
 use amesh_tests::http_host::{Forward, HttpHost, request};
 use amesh_tests::node::Node;
 use amesh_tests::wait::{wait_for, wait_until};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -47,6 +48,10 @@ async fn mail_goes_both_ways_between_a_node_and_an_http_mesh_host() -> Result<()
     let alice = node.agent("alice").await?;
     let kim = den.agent("kim", false);
 
+    let resolve = format!("/v1/agents/resolve/{}", kim.address);
+    let early = alice.get(&resolve).await?;
+    refused(&early, 404, "not_found", "an agent whose key nobody has seen");
+    ensure!(early.body["message"].as_str().is_some_and(|why| why.contains("is at den")), "{}", early.body);
     let id = alice.send(&kim.address, "to kim").await?;
     let fate = fate(&alice, &id, "mesh").await?;
     assert_eq!((&fate["status"], &fate["basis"]), (&json!("queued"), &json!("host_accepted")), "{fate}");
@@ -65,6 +70,12 @@ async fn mail_goes_both_ways_between_a_node_and_an_http_mesh_host() -> Result<()
     let [mail] = alice.pending().await?.try_into().ok().context("not one message")?;
     assert_eq!((mail.from.as_str(), mail.subject.as_str()), (kim.address.as_str(), "to alice"));
     assert_eq!(mail.whole["local"]["security"]["trust"], "verified", "{}", mail.whole);
+
+    let found = alice.get(&resolve).await?.ok()?;
+    let key = mail.whole["sender_public_key"].as_str().context("no key")?;
+    let key = PublicKey::parse(key, KeyAlgorithm::Ed25519)?;
+    assert_eq!((&found["host"], &found["online"]), (&json!("den"), &json!(false)), "{found}");
+    assert_eq!(found["fingerprint"], key.fingerprint());
 
     alice.send(&mail.from, "an answer").await?;
     alice.send("kim@den", "to kim where kim is").await?;

@@ -1,5 +1,6 @@
 //! Agents that no roster lists: the hallway asks whoever may know, before it plans. Implemented by `bridge`; asked by
-//! [`Hallway::submit`] for agents of this node only, and only about addresses of its own domain (MSH-3).
+//! [`Hallway::submit`] and by whoever resolves an address, for agents of this node only, and only about addresses of its own
+//! domain (MSH-3).
 
 use super::{Hallway, Incoming};
 use crate::agents::directory::Resolution;
@@ -35,18 +36,22 @@ impl Hallway {
 
     /// Where the recipient of an agent's message is, should the directory not know it.
     pub(super) async fn whereabouts(&self, incoming: &Incoming) -> Whereabouts {
-        let (Some(elsewhere), Incoming::FromAgent { agent, request, .. }) =
-            (self.inner.elsewhere.get(), incoming)
-        else {
-            return Whereabouts::Nowhere;
-        };
+        let Incoming::FromAgent { agent, request, .. } = incoming else { return Whereabouts::Nowhere };
         let directory = self.inner.agents.directory();
         // What is no address is refused by acceptance, in its words.
-        let Ok(to) = directory.expand(&request.to, Some(&agent.address)) else { return Whereabouts::Nowhere };
-        let unknown = matches!(directory.resolve(&to), Resolution::Unknown);
-        if !unknown || !directory.naming().is_ours(&to) {
-            return Whereabouts::Nowhere;
+        match directory.expand(&request.to, Some(&agent.address)) {
+            Ok(to) if matches!(directory.resolve(&to), Resolution::Unknown) => self.find_elsewhere(to).await,
+            _ => Whereabouts::Nowhere,
         }
-        elsewhere.find(to).await
+    }
+
+    /// Where an agent is that the directory does not know. Whoever is not of this node's domain is nowhere.
+    pub async fn find_elsewhere(&self, address: Address) -> Whereabouts {
+        match self.inner.elsewhere.get() {
+            Some(elsewhere) if self.inner.agents.directory().naming().is_ours(&address) => {
+                elsewhere.find(address).await
+            }
+            _ => Whereabouts::Nowhere,
+        }
     }
 }

@@ -8,6 +8,8 @@ use crate::http::error::Problem;
 use crate::http::finish::to_the_end;
 use crate::http::page::{PageParams, Query, cursor};
 use crate::http::state::{self, Shared};
+use crate::message::Whereabouts;
+use amesh_proto::address::Address;
 use amesh_proto::api::agents::{
     AgentDeregistered, AgentEntry, AgentPage, AgentPatch, AgentSelf, AgentUpdated, DeliverySettings, OldKey,
     ResolvedAgent,
@@ -140,11 +142,14 @@ pub(crate) async fn resolve(
     caller: Caller,
     address: Result<Segment, Problem>,
 ) -> Response {
-    let found = address.and_then(|address| look_up(&state, &caller.agent, &address.0));
+    let found = match address {
+        Ok(address) => look_up(&state, &caller.agent, &address.0).await,
+        Err(problem) => Err(problem),
+    };
     caller.reply(found.map(axum::Json))
 }
 
-fn look_up(state: &state::State, asking: &Agent, typed: &str) -> Result<ResolvedAgent, Problem> {
+async fn look_up(state: &state::State, asking: &Agent, typed: &str) -> Result<ResolvedAgent, Problem> {
     let directory = state.parts.agents.directory();
     let expanded = directory.expand(typed, Some(&asking.address));
     let address = expanded.map_err(|error| Problem::invalid("address", error.to_string()))?;
@@ -166,9 +171,29 @@ fn look_up(state: &state::State, asking: &Agent, typed: &str) -> Result<Resolved
                 ..with_key(entry.address.to_string(), &key)
             })
         }
-        Resolution::Unknown => {
-            Err(Problem::not_found(format!("there is no agent {address} here or on any host of this mesh"))
-                .field("address"))
+        Resolution::Unknown => at_http_host(state, address).await,
+    }
+}
+
+/// One at an HTTP host is known by the key that verified its first message.
+async fn at_http_host(state: &state::State, address: Address) -> Result<ResolvedAgent, Problem> {
+    let not_found = |why: String| Err(Problem::not_found(why).field("address"));
+    match state.parts.hallway.find_elsewhere(address.clone()).await {
+        Whereabouts::HttpHost(host) => {
+            let known = state.parts.agents.directory().outsider(&address);
+            let Some(key) = known.and_then(|known| known.key) else {
+                return not_found(format!(
+                    "{address} is at {host}, an HTTP mesh host; its key is not known before it has written"
+                ));
+            };
+            Ok(ResolvedAgent { host: Some(host.to_string()), ..with_key(address.to_string(), &key) })
+        }
+        Whereabouts::Unsure(silent) => Err(Problem::unavailable(format!(
+            "nobody knows {address}, and it cannot be asked for at {}, which does not answer",
+            silent.join(", ")
+        ))),
+        Whereabouts::Nowhere => {
+            not_found(format!("there is no agent {address} here or on any host of this mesh"))
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod address;
 pub mod api;
 pub mod attachment;
 pub mod canonical;
+pub mod card;
 mod fixed;
 mod fold;
 pub mod id;

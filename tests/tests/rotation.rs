@@ -36,6 +36,25 @@ async fn seen_by_bob(node: &Node, subject: &str) -> Result<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_card_that_an_agent_prints_is_checked_by_others_and_a_changed_one_is_refused() -> Result<()> {
+    let node = a_node_with_ann_and_bob().await?;
+    let card = node.amesh(&["--agent", "ann", "identity", "card"]).await?;
+    let file = files_of_ann(&node).await?.join("card.json");
+    let file = file.to_str().context("a path")?;
+    std::fs::write(file, card.to_string())?;
+    let checked = node.amesh(&["--agent", "bob", "identity", "card", "--check", file]).await?;
+    assert_eq!((&checked["valid"], &checked["address"]), (&true.into(), &card["address"]), "{checked}");
+    assert_eq!(checked["did"], card["did"]);
+    let mut changed = card.clone();
+    changed["address"] = "bob@default.aimaestro.local".into();
+    std::fs::write(file, changed.to_string())?;
+    let refused = node.amesh(&["identity", "card", "--check", file]).await;
+    let why = format!("{:#}", refused.err().context("a changed card was taken")?);
+    assert!(why.contains("bad_card") && why.contains("signature"), "{why}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replaced_key_pair_is_in_the_files_and_signs_and_the_old_one_is_kept_aside() -> Result<()> {
     let node = a_node_with_ann_and_bob().await?;
     let home = files_of_ann(&node).await?;

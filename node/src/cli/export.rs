@@ -1,6 +1,7 @@
 //! `amesh identity`, and with `export` and `import` an identity on its way to another machine or from another client.
 
 use super::args::{IdentityAction, IdentityArgs};
+use super::card;
 use super::context::Context;
 use super::init;
 use super::output::Trouble;
@@ -39,6 +40,8 @@ pub(super) async fn identity(ctx: &Context, args: &IdentityArgs) -> anyhow::Resu
         Some(IdentityAction::Rotate { compromised, force }) => {
             rotate::rotate(ctx, *compromised, *force).await
         }
+        Some(IdentityAction::Card { check: None }) => card::card(ctx).await,
+        Some(IdentityAction::Card { check: Some(file) }) => card::check(ctx, file),
         Some(IdentityAction::ApiKey { action }) => rotate::api_key(ctx, action).await,
     }
 }
@@ -135,7 +138,8 @@ fn from_key(
     Ok(identity)
 }
 
-fn read(file: &Path) -> anyhow::Result<String> {
+/// A file of this kind, or standard input for `-`.
+pub(super) fn read(file: &Path) -> anyhow::Result<String> {
     let mut text = String::new();
     if file == Path::new("-") {
         std::io::stdin().lock().take(LONGEST).read_to_string(&mut text)?;

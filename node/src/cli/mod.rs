@@ -3,6 +3,7 @@
 
 pub mod args;
 mod ask;
+mod card;
 mod context;
 mod db;
 mod detach;

@@ -32,7 +32,9 @@ use openapi::Table;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use utoipa_axum::routes;
-use v1::{agents, attachments, count, health, info, keys, messages, owned, pending, register, route, ws};
+use v1::{
+    agents, attachments, card, count, health, info, keys, messages, owned, pending, register, route, ws,
+};
 
 /// How the agents' API is offered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +118,7 @@ fn endpoints() -> Table {
         .everywhere("/attachments/{id}/download", routes!(attachments::download::download))
         .at("/agents", routes!(agents::list))
         .at("/agents/me", routes!(agents::me, agents::update, agents::deregister))
+        .at("/agents/me/card", routes!(card::card))
         .at("/agents/resolve/{address}", routes!(agents::resolve))
         .alias("/agents/{address}", routes!(agents::resolve))
         .at("/auth/rotate-key", routes!(keys::rotate_api_key))

@@ -148,6 +148,9 @@ pub struct ResolvedAgent {
     pub key_algorithm: String,
     /// Of that key.
     pub fingerprint: String,
+    /// `did:key:z…` of that key; of Ed25519 keys only (IPR-27).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub did: Option<String>,
     /// Whether it is connected; false where this node cannot know.
     pub online: bool,
     /// The host it lives on.

@@ -2,6 +2,7 @@
 //!
 //! Called by registration (parse), the hallway and carriers (verify), and the client (sign).
 
+mod did;
 mod ecdsa;
 mod ed25519;
 mod fingerprint;

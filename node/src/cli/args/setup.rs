@@ -49,6 +49,12 @@ pub enum IdentityAction {
         #[arg(long, short)]
         force: bool,
     },
+    /// Print a card with the agent's address and key, signed by it, for others to keep; or check somebody's.
+    Card {
+        /// A card to check instead; `-` reads standard input.
+        #[arg(long, value_name = "FILE")]
+        check: Option<PathBuf>,
+    },
     /// Replace or revoke the API key of a registration.
     ApiKey {
         /// What to do with it.

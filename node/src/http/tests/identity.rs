@@ -149,6 +149,21 @@ async fn agents_are_listed_page_by_page_and_resolved_by_any_form_of_their_addres
 }
 
 #[tokio::test]
+async fn a_card_names_the_key_by_its_did_and_says_that_nobody_signed_it() {
+    let rig = Rig::new();
+    let anna = rig.register("anna").await;
+    let card = rig.get("/v1/agents/me/card", &anna).await;
+    let resolved = rig.get("/v1/agents/resolve/anna", &anna).await.body;
+    assert_eq!((card.status, &card.body["address"]), (200, &resolved["address"]));
+    assert!(card.body["did"].as_str().unwrap().starts_with("did:key:z6Mk"), "{}", card.body);
+    for same in ["did", "public_key", "fingerprint", "key_algorithm"] {
+        assert_eq!(card.body[same], resolved[same], "{same}");
+    }
+    assert_eq!((&card.body["name"], &card.body["provider"]), (&json!("anna"), &json!("aimaestro.local")));
+    assert_eq!((&card.body["signature"], &card.body["provider_asserted"]), (&json!(null), &json!(true)));
+}
+
+#[tokio::test]
 async fn what_is_public_needs_no_key_and_promises_only_what_is_on() {
     let rig = Rig::new();
     let public = async |path: &str| rig.ask(Method::GET, path, None, None).await;

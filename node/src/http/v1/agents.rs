@@ -217,6 +217,7 @@ fn with_key(address: String, key: &PublicKey) -> ResolvedAgent {
         public_key: key.to_pem(),
         key_algorithm: key.algorithm().as_str().to_owned(),
         fingerprint: key.fingerprint(),
+        did: key.did(),
         ..ResolvedAgent::default()
     }
 }

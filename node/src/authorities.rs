@@ -117,42 +117,4 @@ fn innermost(error: &reqwest::Error) -> String {
 const LONGEST: u64 = 4 * 1024 * 1024;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &[u8]) -> Result<AuthorityFile, AuthorityError> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ca.pem");
-        std::fs::write(&path, text).unwrap();
-        AuthorityFile::try_from(path)
-    }
-
-    fn certificate() -> rcgen::Certificate {
-        let key = rcgen::KeyPair::generate().unwrap();
-        rcgen::CertificateParams::new(vec!["ca.example".to_owned()]).unwrap().self_signed(&key).unwrap()
-    }
-
-    #[test]
-    fn every_certificate_of_a_file_is_taken() {
-        let two = certificate().pem() + "\n# the old one\n" + &certificate().pem();
-        assert_eq!(read(two.as_bytes()).unwrap().certificates.len(), 2);
-    }
-
-    #[test]
-    fn what_is_no_certificate_is_refused_with_the_reason() {
-        let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
-        let not_a_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        for (content, words) in [
-            (b"".as_slice(), "holds no certificate"),
-            (key.as_bytes(), "holds no certificate"),
-            (certificate().der(), "holds no certificate"),
-            (not_a_certificate.as_bytes(), "cannot be used"),
-            (&vec![b'x'; usize::try_from(LONGEST).unwrap() + 1], "is longer than"),
-        ] {
-            let error = read(content).unwrap_err().to_string();
-            assert!(error.contains(words) && error.contains("ca.pem"), "{error}");
-        }
-        let gone = AuthorityFile::try_from(PathBuf::from("/nonexistent/ca.pem")).unwrap_err();
-        assert!(gone.to_string().starts_with("the file /nonexistent/ca.pem cannot be read"), "{gone}");
-    }
-}
+pub(crate) mod tests;

@@ -25,7 +25,7 @@ pub struct Config {
     /// The provider domain of agents here. The default is the reference network's local domain, so that existing
     /// clients work unchanged.
     pub provider: String,
-    /// Where agents connect. Loopback only: any other address needs TLS, which this version does not have.
+    /// Where agents connect: plain on loopback, over TLS on every other address, for which `[tls]` names a certificate.
     pub api: Vec<SocketAddr>,
     /// Where other nodes connect, over UDP. Port 0 means any.
     pub mesh: SocketAddr,
@@ -52,6 +52,8 @@ pub struct Config {
     pub message: message::Config,
     /// How links to other nodes behave.
     pub mesh_link: mesh::Config,
+    /// The certificate that doors show where they are not on loopback (docs/tls.md).
+    pub tls: http::TlsConfig,
     /// Hosts of the AMP 06a kind, which speak plain HTTP (docs/http-mesh.md).
     pub http_mesh: http_mesh::Config,
     /// The agents' API: limits and deadlines.
@@ -91,6 +93,7 @@ impl Default for Config {
             agents: agents::Config::default(),
             message: message::Config::default(),
             mesh_link: mesh::Config::default(),
+            tls: http::TlsConfig::default(),
             http_mesh: http_mesh::Config::default(),
             http: http::Config::default(),
         }
@@ -124,7 +127,7 @@ impl Config {
     }
 }
 
-const SETTINGS: [&str; 18] = [
+const SETTINGS: [&str; 19] = [
     "data_dir",
     "host",
     "org",
@@ -141,6 +144,7 @@ const SETTINGS: [&str; 18] = [
     "agents",
     "message",
     "mesh_link",
+    "tls",
     "http_mesh",
     "http",
 ];

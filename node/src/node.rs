@@ -16,7 +16,7 @@ use crate::agents::{Agents, directory::Directory};
 use crate::bridge::http_mesh::{self, HttpMesh};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
-use crate::http::{self, control};
+use crate::http::{self, Tls, control};
 use crate::mesh::{self, Identity, Mesh, MeshError, private_dir};
 use crate::message::{self, Hallway};
 use crate::tasks::Tasks;
@@ -69,8 +69,9 @@ impl App {
         let clock: SharedClock = Arc::new(SystemClock);
         // Everything that can fail cheaply comes before the store is opened.
         let injection_rules = injection_rules(&config)?;
-        let bound = http::bind(&http_config(&config)).await?;
-        let for_hosts = http::http_mesh::bind(config.http_mesh.listen).await?;
+        let tls = Tls::load(&config.tls)?;
+        let bound = http::bind(&http_config(&config), tls.as_ref()).await?;
+        let for_hosts = http::http_mesh::bind(&config.http_mesh, tls.as_ref()).await?;
         private_dir(&data_dir)?;
         let store = open_store(&data_dir, &config)?;
         // The store's lock is the single-instance check: from here on the directory is ours.
@@ -98,6 +99,9 @@ impl App {
         agents.webhooks().protect(mesh.listen_addr().port());
         let http_mesh = start_http_mesh(&config, &store, &hallway, (&clock, &waking))?;
         hallway.start_expiry(waking.clone());
+        if let Some(tls) = &tls {
+            tls.watch(&groups.doors, clock.clone(), waking.clone());
+        }
         housekeeping::start(&groups.hallway, store.clone(), clock.clone(), waking, data_dir.clone());
         let ready = Ready::of(&naming, bound.addresses(), mesh.listen_addr(), mesh.node_id());
         let ready = Ready { http_mesh: for_hosts.as_ref().map(http::http_mesh::Bound::address), ..ready };
@@ -112,6 +116,7 @@ impl App {
             clock,
             tasks: groups.doors.clone(),
             config: http_config(&config),
+            tls,
             data_dir: data_dir.clone(),
             stop_requested: stop_requested.clone(),
         };

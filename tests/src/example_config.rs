@@ -6,7 +6,7 @@ use syn::{Attribute, Expr, Fields, Item, Lit, Meta};
 use toml::{Table, Value};
 
 /// Where each table's struct is declared: the table's path in the file, the source, the struct.
-const STRUCTS: [(&str, &str, &str); 13] = [
+const STRUCTS: [(&str, &str, &str); 14] = [
     ("", "node/src/config.rs", "Config"),
     ("store", "store/src/config.rs", "Config"),
     ("message", "node/src/message/mod.rs", "Config"),
@@ -14,6 +14,7 @@ const STRUCTS: [(&str, &str, &str); 13] = [
     ("message.webhook", "node/src/message/deliver/webhook/mod.rs", "Config"),
     ("mesh_link", "node/src/mesh/config.rs", "Config"),
     ("agents", "node/src/agents/mod.rs", "Config"),
+    ("tls", "node/src/http/tls/mod.rs", "Config"),
     ("http_mesh", "node/src/bridge/http_mesh/config.rs", "Config"),
     ("http.host_limits", "node/src/http/limit.rs", "Profile"),
     ("http", "node/src/http/mod.rs", "Config"),

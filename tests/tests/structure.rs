@@ -16,7 +16,7 @@ const NODE_LINE: [(&str, &[&str]); 14] = [
     ("message", &["tasks", "clock", "waking", "authorities", "agents"]),
     ("mesh", &["tasks", "clock", "waking", "attachments", "agents", "message"]),
     ("bridge", &["tasks", "clock", "waking", "authorities", "agents", "message"]),
-    ("http", &["tasks", "clock", "attachments", "agents", "message", "mesh", "bridge"]),
+    ("http", &["tasks", "clock", "waking", "attachments", "agents", "message", "mesh", "bridge"]),
     ("config", &["tasks", "clock", "authorities", "agents", "message", "mesh", "bridge", "http"]),
     ("node", &["tasks", "clock", "waking", "agents", "message", "mesh", "bridge", "http", "config"]),
     ("client", &["authorities"]),

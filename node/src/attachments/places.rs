@@ -1,6 +1,6 @@
-//! How many uploads may be under way, for each agent and in all. A place is given back when it is dropped.
+//! How many uploads may be under way, for each agent and in all; and as much for connections, for each source. A place is given
+//! back when it is dropped.
 
-use super::Config;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +18,7 @@ struct Taken {
     by: HashMap<u64, usize>,
 }
 
-/// One upload under way.
+/// One of them, taken.
 #[derive(Debug)]
 pub struct Place {
     places: Arc<Places>,
@@ -26,10 +26,10 @@ pub struct Place {
 }
 
 impl Places {
-    /// Places as `config` has them.
+    /// So many places for each and in all.
     #[must_use]
-    pub fn new(config: &Config) -> Arc<Self> {
-        Arc::new(Self { each: config.uploads_per_agent, all: config.uploads, taken: Mutex::default() })
+    pub fn new(each: usize, all: usize) -> Arc<Self> {
+        Arc::new(Self { each, all, taken: Mutex::default() })
     }
 
     /// A place for `who`, if there is one.
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn nobody_takes_more_places_than_one_agent_may_or_than_there_are() {
-        let places = Places::new(&Config { uploads_per_agent: 2, uploads: 3, ..Config::default() });
+        let places = Places::new(2, 3);
         let (one, two) = (places.take(1).unwrap(), places.take(1).unwrap());
         assert!(places.take(1).is_none());
         let three = places.take(2).unwrap();

@@ -1,5 +1,7 @@
 //! `amesh doctor`: what is wrong with this machine, and what to type. Works with the node running and without.
 
+mod certificate;
+
 use super::context::Context;
 use super::output::Trouble;
 use crate::client::control::Control;
@@ -182,6 +184,7 @@ fn from_facts(ctx: &Context, facts: &NodeFacts) -> Vec<Check> {
                 .mend("amesh up --peer HOST:PORT (where multicast is blocked)"),
         );
     }
+    checks.extend(facts.certificate.as_ref().map(|shown| certificate::check(shown, ctx.now())));
     checks.extend(facts.notes.iter().map(|note| Check::warn("node", note.clone())));
     checks
 }

@@ -110,7 +110,7 @@ pub(super) async fn register_here(
     old_key: Option<&str>,
 ) -> Result<Registration, Trouble> {
     let url = node.api_url().ok_or_else(|| {
-        Trouble::new("no_api", "the node listens to no agents")
+        Trouble::new("no_api", "the node listens to no agents on loopback")
             .mend(ctx.command("down && amesh up --api 127.0.0.1:23000"))
     })?;
     let application = Application {

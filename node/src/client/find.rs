@@ -79,17 +79,11 @@ impl NodeFile {
         serde_json::from_str(&text).map_err(|error| FindError::Unreadable(path, error))
     }
 
-    /// The base URL of the agents' API.
+    /// The base URL of the agents' API on this machine. At its other addresses it speaks TLS, by a name that is not in this file.
     #[must_use]
     pub fn api_url(&self) -> Option<String> {
-        let address = self.api.iter().find(|address| address.is_ipv4()).or_else(|| self.api.first())?;
-        let mut address = *address;
-        if address.ip().is_unspecified() {
-            address.set_ip(match address {
-                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-            });
-        }
+        let near = || self.api.iter().filter(|address| address.ip().to_canonical().is_loopback());
+        let address = near().find(|address| address.is_ipv4()).or_else(|| near().next())?;
         Some(format!("http://{address}"))
     }
 }
@@ -178,8 +172,10 @@ mod tests {
         let _door = std::os::unix::net::UnixListener::bind(dir.path().join("control.sock")).unwrap();
         write(dir.path(), std::process::id(), r#"["[::1]:9","127.0.0.1:8"]"#);
         assert_eq!(find(dir.path()).unwrap().api_url().as_deref(), Some("http://127.0.0.1:8"));
+        write(dir.path(), std::process::id(), r#"["0.0.0.0:9","[::1]:8"]"#);
+        assert_eq!(find(dir.path()).unwrap().api_url().as_deref(), Some("http://[::1]:8"));
         write(dir.path(), std::process::id(), r#""0.0.0.0:8""#);
-        assert_eq!(find(dir.path()).unwrap().api_url().as_deref(), Some("http://127.0.0.1:8"));
+        assert_eq!(find(dir.path()).unwrap().api_url(), None, "only others reach it there, over TLS");
     }
 
     #[test]

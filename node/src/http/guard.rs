@@ -2,16 +2,17 @@
 //! whether across sites or through a name that was rebound to loopback.
 
 use crate::http::error::{MISDIRECTED, Problem};
+use crate::http::state::Peer;
 use amesh_proto::api::error::code;
 use axum::http::{HeaderMap, Uri, Version, header};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-/// Judges one request that came to the loopback listener `local`. `extra` are names that the owner allows besides.
+/// Judges one request of `peer`. `extra` are names that the owner allows besides those of loopback and of the certificate shown.
 ///
 /// # Errors
 /// 421 for a `Host` that is not this machine, 403 for a foreign `Origin`.
 pub(crate) fn check(
-    local: SocketAddr,
+    peer: &Peer,
     extra: &[String],
     version: Version,
     uri: &Uri,
@@ -19,11 +20,14 @@ pub(crate) fn check(
 ) -> Result<(), Problem> {
     let host = authority(version, uri, headers)?;
     if let Some(host) = host
-        && !is_ours(host, extra)
+        && !is_ours(host, extra, peer)
     {
         return Err(Problem::new(
             MISDIRECTED,
-            "this node answers to localhost only; the Host header names something else",
+            match peer.shown {
+                Some(_) => "the Host header names something that the certificate here does not",
+                None => "this node answers to localhost only; the Host header names something else",
+            },
         ));
     }
     if super::well_known::is_public(uri.path()) {
@@ -34,7 +38,7 @@ pub(crate) fn check(
     let foreign_origin = headers
         .get_all(header::ORIGIN)
         .iter()
-        .any(|origin| !origin.to_str().is_ok_and(|origin| is_same_origin(origin, host, local)));
+        .any(|origin| !origin.to_str().is_ok_and(|origin| is_same_origin(origin, host, peer)));
     if foreign_fetch || foreign_origin {
         return Err(Problem::new(code::FORBIDDEN, "web pages of other origins may not use this node"));
     }
@@ -57,12 +61,13 @@ fn authority<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Resu
     }
 }
 
-fn is_ours(authority: &str, extra: &[String]) -> bool {
+fn is_ours(authority: &str, extra: &[String], peer: &Peer) -> bool {
     let name = host_of(authority);
     let name = name.strip_suffix('.').unwrap_or(name);
     name.eq_ignore_ascii_case("localhost")
         || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
         || extra.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+        || peer.shown.as_ref().is_some_and(|shown| shown.stands_for(name))
 }
 
 /// The host without port and brackets.
@@ -74,10 +79,11 @@ fn host_of(authority: &str) -> &str {
 }
 
 /// A page served by this very listener; there is none today, but `Origin` alone is not a crime.
-fn is_same_origin(origin: &str, host: Option<&str>, local: SocketAddr) -> bool {
-    let Some(authority) = origin.strip_prefix("http://") else { return false };
-    let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).unwrap_or(80);
-    host.is_some_and(|host| host.eq_ignore_ascii_case(authority)) && port == local.port()
+fn is_same_origin(origin: &str, host: Option<&str>, peer: &Peer) -> bool {
+    let (scheme, usual) = if peer.shown.is_some() { ("https://", 443) } else { ("http://", 80) };
+    let Some(authority) = origin.strip_prefix(scheme) else { return false };
+    let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).unwrap_or(usual);
+    host.is_some_and(|host| host.eq_ignore_ascii_case(authority)) && port == peer.local.port()
 }
 
 #[cfg(test)]
@@ -89,9 +95,14 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        let local = "127.0.0.1:23000".parse().unwrap();
+        let peer = Peer {
+            remote: "127.0.0.1:50000".parse().unwrap(),
+            local: "127.0.0.1:23000".parse().unwrap(),
+            shown: None,
+            _place: None,
+        };
         let uri: Uri = path.parse().unwrap();
-        check(local, &["amesh.test".to_owned()], Version::HTTP_11, &uri, &map).map_err(|p| p.code())
+        check(&peer, &["amesh.test".to_owned()], Version::HTTP_11, &uri, &map).map_err(|p| p.code())
     }
 
     #[test]

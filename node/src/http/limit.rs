@@ -215,14 +215,18 @@ impl<Agent: Hash + Eq + Clone> Limits<Agent> {
 
     /// Sources share 65,536 slots under a secret hash: the table is bounded, and nobody can choose whom to share with.
     fn slot(&self, source: IpAddr) -> u16 {
-        let network = match source {
-            IpAddr::V4(v4) => u64::from(v4.to_bits()),
-            // A host owns at least a /64 of IPv6.
-            IpAddr::V6(v6) => {
-                v6.to_ipv4_mapped().map_or_else(|| (v6.to_bits() >> 64) as u64, |v4| u64::from(v4.to_bits()))
-            }
-        };
-        (self.slots.hash_one(network) & 0xffff) as u16
+        (self.slots.hash_one(network(source)) & 0xffff) as u16
+    }
+}
+
+/// What counts as one source.
+pub(crate) fn network(source: IpAddr) -> u64 {
+    match source {
+        IpAddr::V4(v4) => u64::from(v4.to_bits()),
+        // A host owns at least a /64 of IPv6.
+        IpAddr::V6(v6) => {
+            v6.to_ipv4_mapped().map_or_else(|| (v6.to_bits() >> 64) as u64, |v4| u64::from(v4.to_bits()))
+        }
     }
 }
 

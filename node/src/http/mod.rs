@@ -20,12 +20,14 @@ mod serve;
 mod state;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod v1;
 mod well_known;
 
 pub use limit::Profile;
-pub use serve::{BindError, Bound, bind, serve};
+pub use serve::{BindError, Bound, bind, serve, url_of};
 pub use state::{Parts, Shared};
+pub use tls::{Config as TlsConfig, Tls, TlsError};
 
 use axum::Router;
 use openapi::Table;
@@ -40,12 +42,13 @@ use v1::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where agents reach the node. Port 0 means any. Only loopback, until doors can speak TLS.
+    /// Where agents reach the node. Port 0 means any. Every address but loopback speaks TLS.
     #[serde(skip)]
     pub api: Vec<SocketAddr>,
-    /// Names besides `localhost` that a request may use for this machine.
+    /// Names besides `localhost`, and besides those in the certificate where it is shown, that a request may use for this machine.
     pub allowed_hosts: Vec<String>,
-    /// Connections at a time, WebSockets included; more are turned away with 503.
+    /// Connections at a time on loopback, WebSockets included; more are turned away with 503. As many again from elsewhere, a
+    /// quarter of them from one source at most.
     pub max_connections: usize,
     /// Requests at a time that may wait for mail (`wait=`); more are turned away with 503.
     pub max_long_polls: usize,

@@ -1,7 +1,10 @@
 //! Listeners and connections of the agents' API: how many, how long, how they end. Called by `node`, and by the control socket.
 
+use crate::attachments::Places;
 use crate::http::error::Problem;
+use crate::http::limit::network;
 use crate::http::state::{Parts, Peer, Shared, State};
+use crate::http::tls::{self, Tls};
 use crate::http::{Config, guard};
 use crate::tasks::Tasks;
 use axum::Router;
@@ -20,17 +23,22 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tower::Service;
 
 /// Why the agents' API does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// TLS on the doors is not there yet; without it only loopback is safe (DESIGN §6).
+    /// API keys would travel in the clear (DESIGN §6).
     #[error(
-        "--api {0} is not a loopback address, and that demands TLS, which this version does not offer; use 127.0.0.1 or [::1]"
+        "--api {0} is not a loopback address, and that demands TLS: name the files of a certificate with tls.certificate and \
+         tls.key in the configuration file (docs/tls.md), or use 127.0.0.1 or [::1]"
     )]
     NeedsTls(SocketAddr),
+    /// The owner wants TLS for HTTP mesh hosts, and there is nothing to show them.
+    #[error(
+        "http_mesh.tls is on, and there is no certificate: name its files with tls.certificate and tls.key (docs/tls.md)"
+    )]
+    HostsNeedTls,
     /// Somebody else listens there.
     #[error("port taken: another program listens on {0}. Stop it, or choose another address with --api")]
     Taken(SocketAddr),
@@ -53,6 +61,7 @@ pub enum BindError {
 #[derive(Debug)]
 pub struct Bound {
     listeners: Vec<(SocketAddr, TcpListener)>,
+    tls: Option<Tls>,
 }
 
 impl Bound {
@@ -62,15 +71,21 @@ impl Bound {
     }
 }
 
-/// Opens the listeners of `config`.
+/// The URL at which a door of the API is reached: plain on loopback, encrypted everywhere else.
+#[must_use]
+pub fn url_of(address: SocketAddr) -> String {
+    format!("{}://{address}", if is_loopback(address) { "http" } else { "https" })
+}
+
+/// Opens the listeners of `config`; those that are not on loopback need `tls`.
 ///
 /// # Errors
 /// [`BindError`]. A machine without IPv6 is no error as long as one address could be opened.
-pub async fn bind(config: &Config) -> Result<Bound, BindError> {
+pub async fn bind(config: &Config, tls: Option<&Tls>) -> Result<Bound, BindError> {
     let mut listeners = Vec::new();
     let mut skipped = None;
     for &address in &config.api {
-        if !address.ip().to_canonical().is_loopback() {
+        if !is_loopback(address) && tls.is_none() {
             return Err(BindError::NeedsTls(address));
         }
         match listen(address).await {
@@ -86,8 +101,12 @@ pub async fn bind(config: &Config) -> Result<Bound, BindError> {
     }
     match skipped {
         Some(error) if listeners.is_empty() => Err(error),
-        _ => Ok(Bound { listeners }),
+        _ => Ok(Bound { listeners, tls: tls.cloned() }),
     }
+}
+
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }
 
 pub(super) async fn listen(address: SocketAddr) -> Result<(SocketAddr, TcpListener), BindError> {
@@ -107,7 +126,8 @@ pub fn serve(bound: Bound, parts: Parts) -> Shared {
     let state = State::new(parts, bound.addresses());
     let doors = Doors::new(state.clone());
     for (address, listener) in bound.listeners {
-        let accepting = accept(listener, address, doors.clone());
+        let tls = bound.tls.clone().filter(|_| !is_loopback(address));
+        let accepting = accept(listener, address, tls, doors.clone());
         state.parts.tasks.spawn_until_stopped(accepting);
     }
     state
@@ -118,13 +138,15 @@ pub fn serve(bound: Bound, parts: Parts) -> Shared {
 pub(crate) struct Doors {
     router: Router,
     state: Shared,
-    places: Arc<Semaphore>,
+    /// On loopback, and off it: strangers take no place from this machine's agents.
+    places: [Arc<Places>; 2],
 }
 
 impl Doors {
     /// The doors over `state`.
     pub(crate) fn new(state: Shared) -> Self {
-        let places = Arc::new(Semaphore::new(state.parts.config.max_connections));
+        let all = state.parts.config.max_connections;
+        let places = [Places::new(all, all), Places::new(all.div_ceil(4), all)];
         Self { router: super::routes(state.clone()), state, places }
     }
 
@@ -132,7 +154,7 @@ impl Doors {
     pub(crate) async fn answer(&self, peer: Peer, mut request: Request<Body>) -> Response {
         let allowed = &self.state.parts.config.allowed_hosts;
         let (version, uri, headers) = (request.version(), request.uri(), request.headers());
-        if let Err(problem) = guard::check(peer.local, allowed, version, uri, headers) {
+        if let Err(problem) = guard::check(&peer, allowed, version, uri, headers) {
             return problem.into_response();
         }
         request.extensions_mut().insert(peer);
@@ -148,8 +170,10 @@ pub(super) async fn answer(router: &Router, request: Request<Body>) -> Response 
     }
 }
 
-async fn accept(listener: TcpListener, local: SocketAddr, doors: Doors) {
+async fn accept(listener: TcpListener, local: SocketAddr, tls: Option<Tls>, doors: Doors) {
     let tasks = doors.state.parts.tasks.clone();
+    let [on_loopback, off_it] = &doors.places;
+    let places = if tls.is_some() { off_it } else { on_loopback };
     loop {
         let (stream, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -160,21 +184,42 @@ async fn accept(listener: TcpListener, local: SocketAddr, doors: Doors) {
                 continue;
             }
         };
-        let Ok(place) = doors.places.clone().try_acquire_owned() else {
-            turn_away(stream);
+        let Some(place) = places.take(network(remote.ip())) else {
+            turn_away(stream, tls.as_ref());
             continue;
         };
         // Answers are small and awaited; a failure costs only latency.
         stream.set_nodelay(true).ok();
-        let peer = Peer { remote, local, _place: Some(Arc::new(place)) };
-        let doors = doors.clone();
-        let config = doors.state.parts.config.clone();
-        let service = move |request| {
-            let (doors, peer) = (doors.clone(), peer.clone());
+        let peer = Peer { remote, local, shown: None, _place: Some(Arc::new(place)) };
+        let answering = doors.clone();
+        let service = move |peer, request| {
+            let doors = answering.clone();
             async move { doors.answer(peer, request).await }
         };
-        tasks.spawn(connection(stream, config, tasks.clone(), service));
+        tasks.spawn(connection_of(peer, stream, tls.clone(), doors.state.clone(), service));
     }
+}
+
+/// Serves one connection of `peer`, over TLS where there is some, until it ends or the node stops.
+pub(super) async fn connection_of<F, A>(
+    peer: Peer,
+    stream: TcpStream,
+    tls: Option<Tls>,
+    state: Shared,
+    answer: F,
+) where
+    F: Fn(Peer, Request<Body>) -> A + Send + Sync + 'static,
+    A: Future<Output = Response> + Send + 'static,
+{
+    let (config, tasks) = (state.parts.config.clone(), state.parts.tasks.clone());
+    let Some(tls) = tls else {
+        return connection(stream, config, tasks, move |request| answer(peer.clone(), request)).await;
+    };
+    let stopping = tasks.stopping();
+    let shaking = stopping.run_until_cancelled(tls.shake(stream, peer.remote.ip()));
+    let Some(Some((stream, shown))) = shaking.await else { return };
+    let peer = Peer { shown: Some(shown), ..peer };
+    connection(stream, config, tasks, move |request| answer(peer.clone(), request)).await;
 }
 
 /// Serves one connection until it ends or the node stops.
@@ -219,9 +264,12 @@ where
 }
 
 /// Full is an answer (DESIGN §1.8): said in one write, without waiting for the request.
-pub(super) fn turn_away(stream: TcpStream) {
+pub(super) fn turn_away(stream: TcpStream, tls: Option<&Tls>) {
     const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\nretry-after: 1\r\n\
         content-length: 76\r\n\r\n{\"error\":\"unavailable\",\"message\":\"too many connections; try again shortly\"}\n";
+    if tls.is_some() {
+        return tls::turn_away(stream);
+    }
     if let Ok(mut stream) = stream.into_std() {
         // Whoever does not get it sees a closed connection, which says the same.
         io::Write::write(&mut stream, FULL).ok();

@@ -1,12 +1,13 @@
 //! What every handler can reach. Built once by [`super::serve`] from the parts that `node` hands over.
 
 use crate::agents::Agents;
-use crate::attachments::Places;
+use crate::attachments::{Place, Places};
 use crate::bridge::http_mesh::HttpMesh;
 use crate::clock::SharedClock;
 use crate::http::Config;
 use crate::http::http_mesh::Who;
 use crate::http::limit::{Limits, Profile};
+use crate::http::tls::{Shown, Tls};
 use crate::mesh::Mesh;
 use crate::message::Hallway;
 use crate::tasks::Tasks;
@@ -17,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 
 /// Everything the doors stand on.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub struct Parts {
     pub tasks: Tasks,
     /// Limits and listeners.
     pub config: Config,
+    /// What doors off loopback show, where there is a certificate.
+    pub tls: Option<Tls>,
     /// Where the node's data lies.
     pub data_dir: PathBuf,
     /// Told when the owner asks for a stop (`amesh down`).
@@ -79,7 +82,8 @@ impl State {
         let public_limits = Limits::new(parts.config.public_limits);
         let host_limits = Limits::new(parts.config.host_limits);
         let long_polls = Semaphore::new(parts.config.max_long_polls.min(Semaphore::MAX_PERMITS));
-        let uploads = Places::new(&parts.config.attachments);
+        let uploads =
+            Places::new(parts.config.attachments.uploads_per_agent, parts.config.attachments.uploads);
         let downloads = Arc::new(Semaphore::new(parts.config.attachments.downloads));
         Arc::new(Self {
             parts,
@@ -122,8 +126,10 @@ pub(crate) struct Peer {
     pub(crate) remote: SocketAddr,
     /// The listener asked.
     pub(crate) local: SocketAddr,
+    /// What the connection was shown, where it is encrypted.
+    pub(crate) shown: Option<Arc<Shown>>,
     /// The connection's place among all; a WebSocket takes it over.
-    pub(crate) _place: Option<Arc<OwnedSemaphorePermit>>,
+    pub(crate) _place: Option<Arc<Place>>,
 }
 
 impl Peer {

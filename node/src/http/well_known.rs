@@ -44,12 +44,13 @@ pub(crate) async fn organization(State(state): State<Shared>) -> Json<Organizati
     Json(Organization { organization: state.parts.naming.org.clone() })
 }
 
-/// `http://host:port` as the caller wrote it. The guard has already judged the `Host` header.
+/// `http://host:port`, or with `https`, as the caller wrote it. The guard has already judged the `Host` header.
 pub(crate) fn origin(peer: &Peer, uri: &Uri, headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let scheme = if peer.shown.is_some() { "https" } else { "http" };
     match host.or_else(|| uri.authority().map(|authority| authority.as_str())) {
-        Some(host) => format!("http://{host}"),
-        None => format!("http://{}", peer.local),
+        Some(host) => format!("{scheme}://{host}"),
+        None => format!("{scheme}://{}", peer.local),
     }
 }
 

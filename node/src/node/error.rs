@@ -1,7 +1,7 @@
 //! Why a node does not start or does not stop. Shown by `cli/up.rs`, so each says what mends it.
 
 use crate::bridge::http_mesh;
-use crate::http::{BindError, control::ControlError};
+use crate::http::{BindError, TlsError, control::ControlError};
 use crate::mesh::{FileError, IdentityError, StartError};
 use crate::tasks::StillRunning;
 use amesh_proto::injection::RuleError;
@@ -40,6 +40,9 @@ pub enum BuildError {
         /// The rule, its line, and what is wrong.
         cause: RuleError,
     },
+    /// The certificate of the doors cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A door cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),

@@ -2,6 +2,7 @@
 //! on a clean stop.
 
 use super::error::BuildError;
+use crate::http::url_of;
 use amesh_proto::address::Naming;
 use amesh_proto::node_id::NodeId;
 use serde::Serialize;
@@ -39,7 +40,7 @@ impl Ready {
     /// The one line that `up` prints.
     #[must_use]
     pub fn line(&self) -> String {
-        let api: Vec<String> = self.api.iter().map(|address| format!("http://{address}")).collect();
+        let api: Vec<String> = self.api.iter().copied().map(url_of).collect();
         let (mesh, host, node) = (self.mesh, &self.host, self.node_id);
         let hosts = self.http_mesh.map(|address| format!(" http_mesh={address}")).unwrap_or_default();
         format!("amesh ready api={} mesh={mesh} host={host} node={node}{hosts}", api.join(","))

@@ -487,9 +487,22 @@ pub struct NodeFacts {
     pub multicast_heard: bool,
     /// The store answered a read and is accepting changes.
     pub store_ok: bool,
+    /// What the doors off loopback show, where there is a certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateFacts>,
     /// More, a line each.
     #[serde(default)]
     pub notes: Vec<String>,
+}
+
+/// The certificate of a node's doors, in [`NodeFacts`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateFacts {
+    /// RFC 3339; clients believe it until then.
+    pub in_force_until: String,
+    /// Why what its files hold by now is not shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// The agents registered here, for their owner.

@@ -10,10 +10,12 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where HTTP mesh hosts (AMP 06a) reach this node, over TCP and without TLS. Unset: they do not. Only the addresses of
-    /// the hosts below are served there.
+    /// Where HTTP mesh hosts (AMP 06a) reach this node, over TCP. Unset: they do not. Only the addresses of the hosts below are
+    /// served there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
+    /// Speak HTTPS there, with the certificate of `[tls]`, and nothing else.
+    pub tls: bool,
     /// The URL under which those hosts reach this node. Unset: made of `listen`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -38,6 +40,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: None,
+            tls: false,
             url: None,
             host: Vec::new(),
             ask_timeout_s: 3,
@@ -122,7 +125,8 @@ impl Config {
     /// This node's own URL, as it tells its hosts.
     #[must_use]
     pub fn own_url(&self, listening: Option<SocketAddr>) -> String {
-        let made = || listening.map(|address| format!("http://{address}"));
+        let scheme = if self.tls { "https" } else { "http" };
+        let made = || listening.map(|address| format!("{scheme}://{address}"));
         self.url.clone().or_else(made).unwrap_or_default()
     }
 }

@@ -24,7 +24,7 @@ pub(crate) async fn status(State(state): State<Shared>) -> Json<Status> {
         provider: parts.naming.provider.clone(),
         node_id: mesh.as_ref().map(|mesh| mesh.node_id().to_string()).unwrap_or_default(),
         mesh: mesh.as_ref().map(|mesh| mesh.status()),
-        api: state.api.iter().map(|address| format!("http://{address}")).collect(),
+        api: state.api.iter().copied().map(crate::http::url_of).collect(),
         mesh_listen: mesh.iter().map(|mesh| mesh.listen_addr().to_string()).collect(),
         uptime_seconds: state.uptime().as_secs(),
         agents: parts.agents.count(),
@@ -51,6 +51,7 @@ pub(crate) async fn doctor(State(state): State<Shared>) -> Json<NodeFacts> {
         disk_full: open && !taking,
         clock_jumped: !parts.hallway.clock_is_steady(),
         store_ok: taking,
+        certificate: parts.tls.as_ref().map(crate::http::Tls::facts),
         ..NodeFacts::default()
     };
     if let Some((host, ahead_ms)) = mesh.and_then(crate::mesh::Mesh::widest_clock) {

@@ -1,4 +1,4 @@
-//! The door for hosts of the AMP 06a kind: its own listener, plain HTTP, off unless the owner names an address (DESIGN §6). It
+//! The door for hosts of the AMP 06a kind: its own listener, plain HTTP or HTTPS, off unless the owner names an address (DESIGN §6). It
 //! serves forwarded mail, agents by name, config and identity, to the addresses of configured hosts only; a host that
 //! would like to be one is written down for the owner. Who asks is the TCP peer, never a header. Called by `node`.
 
@@ -8,10 +8,13 @@ mod peers;
 
 pub(crate) use caller::Who;
 
-use crate::bridge::http_mesh::HttpMesh;
+use crate::attachments::Places;
+use crate::bridge::http_mesh::{Config, HttpMesh};
 use crate::http::error::Problem;
-use crate::http::serve::{BindError, answer, connection, listen, no_such_method, turn_away};
+use crate::http::limit::network;
+use crate::http::serve::{BindError, answer, connection_of, listen, no_such_method, turn_away};
 use crate::http::state::{self, Peer, Shared};
+use crate::http::tls::Tls;
 use amesh_proto::api::error::code;
 use axum::Router;
 use axum::body::Body;
@@ -22,13 +25,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 /// The open listener that nobody serves yet.
 #[derive(Debug)]
 pub struct Bound {
     address: SocketAddr,
     listener: TcpListener,
+    tls: Option<Tls>,
 }
 
 impl Bound {
@@ -39,14 +43,18 @@ impl Bound {
     }
 }
 
-/// Opens the listener, if there is to be one.
+/// Opens the listener, if there is to be one; with `tls`, if the owner wants it.
 ///
 /// # Errors
 /// [`BindError`].
-pub async fn bind(address: Option<SocketAddr>) -> Result<Option<Bound>, BindError> {
-    let Some(address) = address else { return Ok(None) };
+pub async fn bind(config: &Config, tls: Option<&Tls>) -> Result<Option<Bound>, BindError> {
+    let Some(address) = config.listen else { return Ok(None) };
+    let tls = tls.filter(|_| config.tls).cloned();
+    if config.tls && tls.is_none() {
+        return Err(BindError::HostsNeedTls);
+    }
     match listen(address).await {
-        Ok((address, listener)) => Ok(Some(Bound { address, listener })),
+        Ok((address, listener)) => Ok(Some(Bound { address, listener, tls })),
         Err(BindError::Taken(address)) => Err(BindError::TakenForHosts(address)),
         Err(error) => Err(error),
     }
@@ -77,7 +85,7 @@ fn routes(state: Shared) -> Router {
 
 async fn accept(bound: Bound, mesh: HttpMesh, state: Shared) {
     let router = routes(state.clone());
-    let (places, strangers) = (Arc::new(Semaphore::new(PLACES)), Arc::new(Semaphore::new(STRANGERS)));
+    let (places, strangers) = (Places::new(PLACES, PLACES), Arc::new(Semaphore::new(STRANGERS)));
     loop {
         let (stream, remote) = match bound.listener.accept().await {
             Ok(accepted) => accepted,
@@ -87,37 +95,32 @@ async fn accept(bound: Bound, mesh: HttpMesh, state: Shared) {
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            turn_away(stream);
+        let Some(place) = places.take(network(remote.ip())) else {
+            turn_away(stream, bound.tls.as_ref());
             continue;
         };
         let (mesh, state, router, strangers) =
             (mesh.clone(), state.clone(), router.clone(), strangers.clone());
-        let peer = Peer { remote, local: bound.address, _place: Some(Arc::new(place)) };
+        let tls = bound.tls.clone();
+        let peer = Peer { remote, local: bound.address, shown: None, _place: Some(Arc::new(place)) };
         state.parts.tasks.clone().spawn(async move {
             // Who is no host may at most introduce itself, and takes no place from those who are.
             let stranger = match mesh.hosts_at(remote.ip()).await.is_empty() {
                 false => None,
                 true => match strangers.try_acquire_owned() {
                     Ok(place) => Some(place),
-                    Err(_) => return turn_away(stream),
+                    Err(_) => return turn_away(stream, tls.as_ref()),
                 },
             };
-            serve_one(stream, peer, state, router, stranger).await;
+            serve_one(stream, peer, tls, state, router).await;
+            drop(stranger);
         });
     }
 }
 
-async fn serve_one(
-    stream: TcpStream,
-    peer: Peer,
-    state: Shared,
-    router: Router,
-    _stranger: Option<OwnedSemaphorePermit>,
-) {
-    let (config, tasks) = (state.parts.config.clone(), state.parts.tasks.clone());
-    connection(stream, config, tasks, move |mut request: Request<Body>| {
-        let (router, peer) = (router.clone(), peer.clone());
+async fn serve_one(stream: TcpStream, peer: Peer, tls: Option<Tls>, state: Shared, router: Router) {
+    connection_of(peer, stream, tls, state, move |peer: Peer, mut request: Request<Body>| {
+        let router = router.clone();
         async move {
             if by_browser(request.headers()) {
                 let problem = Problem::new(code::FORBIDDEN, "web pages may not use this door");

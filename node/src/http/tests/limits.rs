@@ -71,7 +71,7 @@ async fn registrations_and_failed_logins_of_one_source_are_counted() {
 async fn an_address_off_this_machine_is_refused_at_start() {
     for open in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {
         let config = Config { api: vec![open.parse().unwrap()], ..Config::default() };
-        let error = bind(&config).await.unwrap_err();
+        let error = bind(&config, None).await.unwrap_err();
         assert!(error.to_string().contains("TLS"), "{error}");
     }
 }
@@ -79,7 +79,7 @@ async fn an_address_off_this_machine_is_refused_at_start() {
 #[tokio::test]
 async fn a_taken_port_is_named() {
     let (_rig, address) = Rig::listening(Config::default()).await;
-    let error = bind(&Config { api: vec![address], ..Config::default() }).await.unwrap_err();
+    let error = bind(&Config { api: vec![address], ..Config::default() }, None).await.unwrap_err();
     assert!(error.to_string().contains(&address.to_string()), "{error}");
 }
 
@@ -122,5 +122,5 @@ async fn stopping_closes_idle_connections_and_frees_the_port() {
     soon(rig.state.parts.tasks.shutdown(Duration::from_secs(10))).await.unwrap();
     let mut rest = Vec::new();
     soon(idle.read_to_end(&mut rest)).await.unwrap();
-    bind(&Config { api: vec![address], ..Config::default() }).await.unwrap();
+    bind(&Config { api: vec![address], ..Config::default() }, None).await.unwrap();
 }

@@ -106,8 +106,12 @@ async fn the_payload_arrives_byte_for_byte() {
         request.header("authorization", format!("Bearer {key}")).body(Body::from(body)).unwrap()
     };
     assert_eq!(rig.send(request("POST", "/v1/route", &alice.api_key, body)).await.status, 200);
-    let peer =
-        Peer { remote: "[::1]:5".parse().unwrap(), local: "[::1]:23000".parse().unwrap(), _place: None };
+    let peer = Peer {
+        remote: "[::1]:5".parse().unwrap(),
+        local: "[::1]:23000".parse().unwrap(),
+        shown: None,
+        _place: None,
+    };
     let asked = request("GET", "/v1/messages/pending", &bob.api_key, String::new());
     let bytes = rig.doors.answer(peer, asked).await.into_body().collect().await.unwrap().to_bytes();
     let text = std::str::from_utf8(&bytes).unwrap();

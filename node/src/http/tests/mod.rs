@@ -12,6 +12,7 @@ mod pushing;
 mod receipts;
 mod socket;
 mod tenants;
+mod tls;
 mod waiting;
 
 use crate::agents::Agents;
@@ -72,7 +73,7 @@ impl Rig {
     /// Doors with a real listener on loopback.
     async fn listening(config: Config) -> (Self, std::net::SocketAddr) {
         let config = Config { api: vec!["127.0.0.1:0".parse().unwrap()], ..config };
-        let bound = bind(&config).await.unwrap();
+        let bound = bind(&config, None).await.unwrap();
         let address = bound.addresses()[0];
         (Self::build(config, Some(bound)), address)
     }
@@ -118,6 +119,7 @@ impl Rig {
             clock: clock.clone(),
             tasks: Tasks::new("doors"),
             config,
+            tls: None,
             data_dir: data.path().to_owned(),
             stop_requested: Arc::default(),
         };
@@ -140,6 +142,7 @@ impl Rig {
         let peer = Peer {
             remote: "127.0.0.1:50000".parse().unwrap(),
             local: "127.0.0.1:23000".parse().unwrap(),
+            shown: None,
             _place: None,
         };
         let response = self.doors.answer(peer, request).await;

@@ -56,6 +56,7 @@ async fn whatever_the_document_names_is_served_under_both_bases() {
                 let peer = Peer {
                     remote: "127.0.0.1:50000".parse().unwrap(),
                     local: "127.0.0.1:23000".parse().unwrap(),
+                    shown: None,
                     _place: None,
                 };
                 let response = rig.doors.answer(peer, request.body(Body::empty()).unwrap()).await;
@@ -79,6 +80,7 @@ async fn the_three_forms_are_served_to_anybody() {
         let peer = Peer {
             remote: "127.0.0.1:50000".parse().unwrap(),
             local: "127.0.0.1:23000".parse().unwrap(),
+            shown: None,
             _place: None,
         };
         let response = rig.doors.answer(peer, request).await;

@@ -7,7 +7,7 @@ use crate::message::tests::webhook::receiver::{Answer as Says, Receiver};
 /// A node that posts to webhooks on loopback.
 async fn posting() -> (Rig, std::net::SocketAddr) {
     let config = Config { api: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() };
-    let bound = bind(&config).await.unwrap();
+    let bound = bind(&config, None).await.unwrap();
     let address = bound.addresses()[0];
     let (store, _disk) = Store::in_memory(amesh_store::Config::default()).unwrap();
     let webhook_allow = vec!["127.0.0.1".to_owned().try_into().unwrap()];

@@ -5,62 +5,38 @@ use super::receiver::{Answer, Receiver};
 use super::{SECRET, until};
 use crate::agents::Agent;
 use crate::agents::webhook::tests::Answers;
-use crate::authorities::AuthorityFile;
+use crate::authorities::tests::{Authority, Issued};
 use crate::message::deliver::webhook::Config as WebhookConfig;
 use crate::message::deliver::webhook::post::{Failed, Letter, Poster};
 use crate::message::{Accepted, Basis, Method, Status};
 use amesh_proto::webhook::verify;
 use amesh_store::Posting;
-use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, KeyPair, date_time_ymd};
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_rustls::TlsAcceptor;
 
 const NAME: &str = "hook.example";
 
-/// A certificate authority like a company's own.
-struct Authority {
-    key: KeyPair,
-    certificate: Certificate,
+/// Settings of an owner who lists `authority`.
+fn trusting(authority: &Authority) -> WebhookConfig {
+    WebhookConfig { authorities: vec![authority.file()], ..WebhookConfig::default() }
 }
 
-impl Authority {
-    fn named(name: &str) -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).unwrap();
-        Self { key, certificate }
-    }
-
-    /// Settings of an owner who has its certificate in a file.
-    fn trusted(&self) -> WebhookConfig {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ca.pem");
-        std::fs::write(&path, self.certificate.pem()).unwrap();
-        let authorities = vec![AuthorityFile::try_from(path).unwrap()];
-        WebhookConfig { authorities, ..WebhookConfig::default() }
-    }
-
-    /// What a server named `name` shows, until the end of `last_year`.
-    fn vouches_for(&self, name: &str, last_year: i32) -> TlsAcceptor {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(last_year, 12, 31);
-        let certificate = params.signed_by(&key, &self.certificate, &self.key).unwrap();
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
-        TlsAcceptor::from(Arc::new(config))
-    }
+/// What a server shows with a certificate of `authority`.
+fn shown(authority: &Authority, name: &str, last_year: i32) -> TlsAcceptor {
+    let Issued { certificate, key } = authority.vouches_for(&[name], last_year);
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Alice writes to Bob, whose webhook is the receiver.
@@ -72,13 +48,13 @@ struct Scene {
 }
 
 impl Scene {
-    async fn new(config: WebhookConfig, shown: TlsAcceptor) -> Self {
+    async fn new(config: WebhookConfig, certificate: TlsAcceptor) -> Self {
         let names = Arc::new(Answers::default());
         names.are(&["127.0.0.1"]);
         let house = House::posting_to(config, &["127.0.0.1"], names);
         house.hallway.start_webhooks();
         let receiver = Receiver::new(Answer::Status(200)).await;
-        receiver.shows(shown);
+        receiver.shows(certificate);
         let (alice, bob) = (house.agent("alice").await, house.agent("bob").await);
         house.listens(&bob, &url_of(&receiver)).await;
         Self { house, alice, bob, receiver }
@@ -100,7 +76,7 @@ fn url_of(receiver: &Receiver) -> String {
 #[tokio::test]
 async fn mail_is_posted_over_https_to_whom_the_owners_authority_vouches_for() {
     let authority = Authority::named("one");
-    let scene = Scene::new(authority.trusted(), authority.vouches_for(NAME, 4000)).await;
+    let scene = Scene::new(trusting(&authority), shown(&authority, NAME, 4000)).await;
     let accepted = scene.mail("hi").await;
     assert_eq!((accepted.status, accepted.basis), (Status::Delivered, Basis::Webhook2xx));
     let [post] = scene.receiver.posts().try_into().unwrap();
@@ -115,13 +91,13 @@ async fn nothing_is_told_to_a_server_with_a_bad_certificate_and_the_reason_is_na
     let names = Arc::new(Answers::default());
     names.are(&["127.0.0.1"]);
     let house = House::posting_to(WebhookConfig::default(), &["127.0.0.1"], names);
-    for (config, shown, reason) in [
-        (WebhookConfig::default(), authority.vouches_for(NAME, 4000), "UnknownIssuer"),
-        (another.trusted(), authority.vouches_for(NAME, 4000), "UnknownIssuer"),
-        (authority.trusted(), authority.vouches_for("other.example", 4000), "not valid for name"),
-        (authority.trusted(), authority.vouches_for(NAME, 2021), "expired"),
+    for (config, certificate, reason) in [
+        (WebhookConfig::default(), shown(&authority, NAME, 4000), "UnknownIssuer"),
+        (trusting(&another), shown(&authority, NAME, 4000), "UnknownIssuer"),
+        (trusting(&authority), shown(&authority, "other.example", 4000), "not valid for name"),
+        (trusting(&authority), shown(&authority, NAME, 2021), "expired"),
     ] {
-        receiver.shows(shown);
+        receiver.shows(certificate);
         let letter = Letter {
             url: &url_of(&receiver),
             secret: Some(SECRET),
@@ -139,12 +115,12 @@ async fn nothing_is_told_to_a_server_with_a_bad_certificate_and_the_reason_is_na
 #[tokio::test]
 async fn a_certificate_that_is_renewed_in_time_costs_a_delay_and_no_mail() {
     let authority = Authority::named("one");
-    let scene = Scene::new(authority.trusted(), authority.vouches_for(NAME, 2021)).await;
+    let scene = Scene::new(trusting(&authority), shown(&authority, NAME, 2021)).await;
     let accepted = scene.mail("hi").await;
     assert_eq!((accepted.status, accepted.method), (Status::Queued, Method::Webhook));
     let next_at = NOW.plus(Duration::from_secs(30));
     assert_eq!(scene.posting(), Some(Posting::Waiting { attempts: 1, next_at }));
-    scene.receiver.shows(authority.vouches_for(NAME, 4000));
+    scene.receiver.shows(shown(&authority, NAME, 4000));
     scene.house.clock.advance(Duration::from_secs(30));
     scene.house.hallway.agents().webhooks().have_changed();
     until("it is posted again", || scene.receiver.messages() == ["hi"]).await;
@@ -155,9 +131,9 @@ async fn nobody_is_led_from_https_elsewhere() {
     let authority = Authority::named("one");
     let plain = Receiver::new(Answer::Status(200)).await;
     let secure = Receiver::new(Answer::Status(200)).await;
-    secure.shows(authority.vouches_for(NAME, 4000));
+    secure.shows(shown(&authority, NAME, 4000));
     for to in [plain.url("/"), url_of(&secure)] {
-        let scene = Scene::new(authority.trusted(), authority.vouches_for(NAME, 4000)).await;
+        let scene = Scene::new(trusting(&authority), shown(&authority, NAME, 4000)).await;
         scene.receiver.answers(Answer::Redirect(to));
         let accepted = scene.mail("hi").await;
         assert_eq!((accepted.status, accepted.method), (Status::Queued, Method::Relay));

@@ -4,7 +4,7 @@ use amesh_tests::mesh::Mesh;
 use amesh_tests::node::Node;
 use amesh_tests::wait::wait_until;
 use anyhow::{Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Runs a command that must fail and gives the error it printed.
 async fn refused(node: &Node, words: &[&str]) -> Result<String> {
@@ -36,6 +36,30 @@ async fn a_plain_member_is_told_who_may_invite_and_may_itself_once_it_is_promote
     eve.amesh(&["join", ticket.as_str().unwrap_or_default()]).await?;
     assert_eq!(role_of(&eve.peers().await?, "eve"), Some("introducer"));
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_lists_or_resolves_agents_sees_who_is_connected_on_other_hosts() -> Result<()> {
+    let mesh = Mesh::on_loopback(&["den", "hut"]).await?;
+    let (ann, bob) = (mesh[0].agent("ann").await?, mesh[1].agent("bob").await?);
+    let listed = async || {
+        let page = ann.get("/v1/agents").await?.ok()?;
+        let agents = page["agents"].as_array().cloned().unwrap_or_default();
+        Ok::<_, anyhow::Error>(agents.into_iter().find(|agent| agent["address"] == *bob.address))
+    };
+    wait_until("bob's name", || async { Ok(listed().await?.is_some()) }).await?;
+    let socket = bob.connect().await?;
+    wait_until("bob to be online", || async { Ok(listed().await?.is_some_and(|bob| bob["online"] == true)) })
+        .await?;
+    let resolved = ann.get("/v1/agents/resolve/bob").await?.ok()?;
+    assert_eq!((&resolved["online"], &resolved["host"]), (&json!(true), &json!("hut")), "{resolved}");
+    let owners = mesh[0].amesh(&["agents"]).await?;
+    assert!(owners["agents"].as_array().is_some_and(|all| {
+        all.iter().any(|agent| agent["address"] == *bob.address && agent["online"] == true)
+    }));
+    drop(socket);
+    wait_until("bob to be gone", || async { Ok(listed().await?.is_some_and(|bob| bob["online"] == false)) })
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ mod guard;
 pub mod http_mesh;
 mod limit;
 mod mailbox;
+mod online;
 pub mod openapi;
 mod owner;
 mod page;

@@ -34,6 +34,7 @@ mod pace;
 mod peer;
 mod peers;
 mod persist;
+mod presence;
 mod proof;
 mod pull;
 mod receipts;
@@ -146,6 +147,7 @@ impl Mesh {
             seeds: seeds::Seeds::default(),
             rosters: rosters::Rosters::default(),
             moves: moves::Moves::default(),
+            presence: presence::PresenceTable::default(),
             persist,
             boot: rand::random(),
             membership: Mutex::new(membership),

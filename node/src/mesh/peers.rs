@@ -101,6 +101,8 @@ pub(crate) struct News {
     pub roster: bool,
     /// Where this node's swarm listens changed.
     pub swarm: bool,
+    /// There is a question about its agents' presence.
+    pub asked: bool,
     /// Somebody seeks it now: what came of earlier attempts does not count.
     pub sought: bool,
     /// The member list changed.

@@ -201,6 +201,10 @@ impl Session {
         if news.swarm {
             self.out.extend(self.own_swarm());
         }
+        if news.asked {
+            let questions = self.shared.presence.to_send(&self.node);
+            self.out.extend(questions.into_iter().map(Frame::PresenceAsk));
+        }
         if news.roster {
             self.tell_of_rosters();
             // The peer's own roster may have come by another way.
@@ -307,6 +311,10 @@ impl Session {
             }
             Frame::Swarm(addresses) => self.meet_swarm(addresses),
             Frame::Software(software) => self.runs(software),
+            Frame::PresenceAsk(ask) => {
+                self.out.push_back(Frame::Presence(self.shared.say_who_is_online(&ask)));
+            }
+            Frame::Presence(answer) => self.shared.presence.answered(&self.node, &answer, now),
             Frame::Ping(number) => self.out.push_back(Frame::Pong(number)),
             Frame::Pong(_) => {}
             Frame::Refuse(Refuse { code: RefuseCode::TwoMachines }) => self.shared.twin_noticed(),

@@ -10,6 +10,7 @@ use super::membership::{About, Membership};
 use super::moves::Moves;
 use super::peers::{LinkState, PeerTable};
 use super::persist::Persist;
+use super::presence::PresenceTable;
 use super::relay::{self, Relay};
 use super::rosters::Rosters;
 use super::seeds::Seeds;
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) seeds: Seeds,
     pub(crate) rosters: Rosters,
     pub(crate) moves: Moves,
+    pub(crate) presence: PresenceTable,
     pub(crate) persist: Persist,
     /// Drawn at start.
     pub(crate) boot: u64,

@@ -8,6 +8,7 @@ mod leaving;
 mod mailing;
 mod misbehaving;
 mod moving;
+mod presence;
 mod receipts;
 mod relayed;
 mod rotation;

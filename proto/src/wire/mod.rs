@@ -9,6 +9,7 @@ pub mod hello;
 pub mod join;
 pub mod mail;
 pub mod members;
+pub mod presence;
 pub mod receipt;
 pub mod roster;
 
@@ -17,6 +18,7 @@ pub use hello::{Goodbye, Greeting, Hello, HelloAck, Proof, Refuse, RefuseCode, S
 pub use join::{JoinClashes, JoinConfirm, JoinGrant, JoinRefuseCode, JoinRefused, JoinRequest};
 pub use mail::{LaterReason, MailFrame, Verdict, Verdicts};
 pub use members::{Neighbour, Neighbours, SecretFrame, SwarmAddresses};
+pub use presence::{Presence, PresenceAsk};
 pub use receipt::Receipts;
 pub use roster::{RosterAdvert, RosterPart, RosterPull, RosterVersion};
 
@@ -67,6 +69,10 @@ pub enum Frame {
     Swarm(SwarmAddresses),
     /// What the sender runs.
     Software(Software),
+    /// Which of these agents are connected?
+    PresenceAsk(PresenceAsk),
+    /// These.
+    Presence(Presence),
     /// Word of messages that came from the other side.
     Receipts(Receipts),
     /// The receipts up to this one are durable.
@@ -104,6 +110,8 @@ impl Frame {
             Self::Neighbours(body) => put(kind::NEIGHBOURS, body, out),
             Self::Swarm(body) => put(kind::SWARM, body, out),
             Self::Software(body) => put(kind::SOFTWARE, body, out),
+            Self::PresenceAsk(body) => put(kind::PRESENCE_ASK, body, out),
+            Self::Presence(body) => put(kind::PRESENCE, body, out),
             Self::Receipts(body) => put(kind::RECEIPTS, body, out),
             Self::ReceiptsTaken(body) => put(kind::RECEIPTS_TAKEN, body, out),
             Self::JoinRequest(body) => put(kind::JOIN_REQUEST, body, out),
@@ -141,6 +149,8 @@ impl Frame {
             kind::NEIGHBOURS => Self::Neighbours(take(kind, body)?),
             kind::SWARM => Self::Swarm(take(kind, body)?),
             kind::SOFTWARE => Self::Software(take(kind, body)?),
+            kind::PRESENCE_ASK => Self::PresenceAsk(take(kind, body)?),
+            kind::PRESENCE => Self::Presence(take(kind, body)?),
             kind::RECEIPTS => Self::Receipts(take(kind, body)?),
             kind::RECEIPTS_TAKEN => Self::ReceiptsTaken(take(kind, body)?),
             kind::JOIN_REQUEST => Self::JoinRequest(take(kind, body)?),
@@ -161,7 +171,7 @@ pub const fn body_limit(kind: u8) -> usize {
             256
         }
         kind::GOODBYE | kind::JOIN_CONFIRM | kind::JOIN_REFUSED | kind::SOFTWARE => 256,
-        kind::HELLO | kind::HELLO_ACK | kind::GREETING | kind::SWARM => 16 << 10,
+        kind::HELLO | kind::HELLO_ACK | kind::GREETING | kind::SWARM | kind::PRESENCE => 16 << 10,
         kind::NEIGHBOURS | kind::ROSTER_ADVERT | kind::VERDICTS | kind::RECEIPTS => 256 << 10,
         kind::JOIN_REQUEST | kind::JOIN_CLASHES => 1 << 20,
         kind::MEMBERS | kind::JOIN_GRANT => 4 << 20,
@@ -225,6 +235,8 @@ mod kind {
     pub(super) const RECEIPTS_TAKEN: u8 = 17;
     pub(super) const SWARM: u8 = 18;
     pub(super) const SOFTWARE: u8 = 19;
+    pub(super) const PRESENCE_ASK: u8 = 20;
+    pub(super) const PRESENCE: u8 = 21;
     pub(super) const JOIN_REQUEST: u8 = 32;
     pub(super) const JOIN_CLASHES: u8 = 33;
     pub(super) const JOIN_CONFIRM: u8 = 34;

@@ -86,6 +86,8 @@ fn every_kind() -> Vec<Frame> {
         }])),
         Frame::Swarm(SwarmAddresses(vec!["10.0.0.1:23002".parse().unwrap()])),
         Frame::Software(Software("0.1.0".to_owned())),
+        Frame::PresenceAsk(PresenceAsk { number: 7, agents: vec!["alice@default.aimaestro.local".into()] }),
+        Frame::Presence(Presence { number: 7, online: vec![true] }),
         Frame::JoinRequest(Box::new(JoinRequest {
             versions: VERSIONS,
             mesh: list.mesh(),

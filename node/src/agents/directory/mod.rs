@@ -124,6 +124,8 @@ pub struct Listed {
     pub alias: Option<String>,
     /// The host it lives on.
     pub host: String,
+    /// The member that it lives at.
+    pub node: NodeId,
     /// Set for agents of this node.
     pub local: Option<amesh_store::AgentNo>,
 }

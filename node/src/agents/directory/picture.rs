@@ -283,6 +283,7 @@ impl Picture {
                 address: agent.address.clone(),
                 alias: agent.record.alias.clone(),
                 host: self.me.host.clone(),
+                node: self.me.node,
                 local: Some(agent.no),
             },
         );
@@ -293,6 +294,7 @@ impl Picture {
                     address: known.entry.address.clone(),
                     alias: known.entry.alias.clone(),
                     host: peer.member.host.clone(),
+                    node: peer.member.node,
                     local: None,
                 }
             })

@@ -1,15 +1,18 @@
 //! The node itself, for its owner: status, doctor, agents, down.
 
 use super::peers::mesh;
+use crate::agents::directory::Listed;
 use crate::http::error::Problem;
 use crate::http::state::{self, Parts, Shared};
 use crate::http::v1::health;
 use amesh_discovery::finder::{self, Source};
 use amesh_discovery::manager::{Manager, Neighbour};
+use amesh_proto::address::Address;
 use amesh_proto::api::control::{Clash, Done, NodeFacts, OwnedAgent, OwnedAgents, Status};
 use amesh_proto::api::error::code;
 use axum::Json;
 use axum::extract::State;
+use std::collections::HashSet;
 
 /// `GET /status`
 pub(crate) async fn status(State(state): State<Shared>) -> Json<Status> {
@@ -85,12 +88,13 @@ fn clash(clash: &crate::agents::directory::Clash) -> Clash {
 
 /// `GET /agents`
 pub(crate) async fn agents(State(state): State<Shared>) -> Json<OwnedAgents> {
-    let agents =
-        state.parts.agents.directory().list().into_iter().map(|listed| owned(&state, listed)).collect();
+    let listed = state.parts.agents.directory().list();
+    let online = state.online(&listed).await;
+    let agents = listed.into_iter().map(|listed| owned(&state, listed, &online)).collect();
     Json(OwnedAgents { agents })
 }
 
-fn owned(state: &state::State, listed: crate::agents::directory::Listed) -> OwnedAgent {
+fn owned(state: &state::State, listed: Listed, online: &HashSet<Address>) -> OwnedAgent {
     let local = listed.local.and_then(|_| state.parts.agents.directory().local_agent(&listed.address));
     let pending = local.as_ref().map_or(0, |agent| state.parts.store.pending_count(agent.no));
     OwnedAgent {
@@ -99,13 +103,13 @@ fn owned(state: &state::State, listed: crate::agents::directory::Listed) -> Owne
         host: listed.host,
         local: local.is_some(),
         alias: listed.alias,
-        online: local.as_ref().is_some_and(|agent| state.parts.agents.presence().online(agent.no)),
+        online: online.contains(&listed.address),
         pending: pending.into(),
         registered_at: local.map(|agent| agent.record.registered_at.to_rfc3339()).unwrap_or_default(),
     }
 }
 
-fn fingerprint(state: &state::State, address: &amesh_proto::address::Address) -> String {
+fn fingerprint(state: &state::State, address: &Address) -> String {
     let key = state.parts.agents.directory().current_key(address);
     key.map(|key| key.fingerprint()).unwrap_or_default()
 }

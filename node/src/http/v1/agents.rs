@@ -20,6 +20,7 @@ use amesh_proto::roster::RetiredKey;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
+use std::collections::HashSet;
 
 /// The caller's own registration (API-7).
 #[utoipa::path(get, path = "", tag = "agents",
@@ -90,10 +91,11 @@ pub(crate) async fn deregister(State(state): State<Shared>, caller: Caller) -> R
     responses((status = 200, description = "A page of agents.", body = AgentPage)),
     extensions(("x-errors" = json!(["invalid_field"]))))]
 pub(crate) async fn list(State(state): State<Shared>, caller: Caller, uri: Uri) -> Response {
-    caller.reply(page(&state, &caller.agent, &Query::parse(uri.query())).map(axum::Json))
+    let page = page(&state, &caller.agent, &Query::parse(uri.query())).await;
+    caller.reply(page.map(axum::Json))
 }
 
-fn page(state: &state::State, agent: &Agent, query: &Query<'_>) -> Result<AgentPage, Problem> {
+async fn page(state: &state::State, agent: &Agent, query: &Query<'_>) -> Result<AgentPage, Problem> {
     let (limit, after) = (query.limit()?, query.cursor()?);
     let wanted = query.get("tenant").unwrap_or_else(|| agent.address.tenant()).to_ascii_lowercase();
     let tenant = wanted.as_str();
@@ -112,8 +114,10 @@ fn page(state: &state::State, agent: &Agent, query: &Query<'_>) -> Result<AgentP
     let mut rest = found
         .into_iter()
         .filter(|listed| after.as_deref().is_none_or(|after| listed.address.as_str() > after));
-    let agents: Vec<AgentEntry> = rest.by_ref().take(limit).map(|listed| entry(state, listed)).collect();
+    let shown: Vec<Listed> = rest.by_ref().take(limit).collect();
     let has_more = rest.next().is_some();
+    let online = state.online(&shown).await;
+    let agents: Vec<AgentEntry> = shown.into_iter().map(|listed| entry(listed, &online)).collect();
     let cursor = agents.last().filter(|_| has_more).map(|last| cursor(&last.address));
     Ok(AgentPage { agents, total, cursor, has_more })
 }
@@ -123,11 +127,11 @@ fn matches(listed: &Listed, search: Option<&str>) -> bool {
     search.is_none_or(|text| listed.address.as_str().contains(text) || alias(text))
 }
 
-fn entry(state: &state::State, listed: Listed) -> AgentEntry {
+fn entry(listed: Listed, online: &HashSet<Address>) -> AgentEntry {
     AgentEntry {
         address: listed.address.to_string(),
         alias: listed.alias,
-        online: listed.local.is_some_and(|no| state.parts.agents.presence().online(no)),
+        online: online.contains(&listed.address),
         host: Some(listed.host),
     }
 }
@@ -161,11 +165,12 @@ async fn look_up(state: &state::State, asking: &Agent, typed: &str) -> Result<Re
             host: Some(directory.naming().host.clone()),
             ..with_key(agent.address.to_string(), &agent.key)
         }),
-        Resolution::Remote { host, entry, .. } => {
+        Resolution::Remote { node, host, address, entry } => {
             let key =
                 PublicKey::from_spki_der(&entry.public_key).map_err(|e| Problem::internal("resolve", &e))?;
             Ok(ResolvedAgent {
                 alias: entry.alias.clone(),
+                online: !state.online_there(&[(node, address)]).await.is_empty(),
                 host: Some(host),
                 retired_keys: retired(entry.previous_keys.clone()),
                 ..with_key(entry.address.to_string(), &key)

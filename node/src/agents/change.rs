@@ -2,7 +2,6 @@
 //! Called by the agents' door and by `registration`.
 
 use super::error::RegisterError;
-use super::registration::invalid;
 use super::webhook::Webhooks;
 use super::{Agent, Agents};
 use amesh_proto::address::Address;
@@ -61,7 +60,7 @@ pub(super) fn check_alias(alias: Option<&str>) -> Result<(), RegisterError> {
     // Other hosts are told it, and terminals show it.
     match alias {
         Some(alias) if alias.chars().count() > ALIAS_CHARS => {
-            Err(invalid("alias", format_args!("at most {ALIAS_CHARS} characters are allowed")))
+            Err(RegisterError::invalid("alias", format_args!("at most {ALIAS_CHARS} characters are allowed")))
         }
         _ => Ok(()),
     }
@@ -72,7 +71,10 @@ pub(super) fn checked_metadata(
 ) -> Result<Option<String>, RegisterError> {
     let text = members.cloned().map(|members| Value::Object(members).to_string());
     if text.as_ref().is_some_and(|text| text.len() > METADATA_BYTES) {
-        return Err(invalid("metadata", format_args!("at most {METADATA_BYTES} bytes are allowed")));
+        return Err(RegisterError::invalid(
+            "metadata",
+            format_args!("at most {METADATA_BYTES} bytes are allowed"),
+        ));
     }
     Ok(text)
 }
@@ -80,10 +82,13 @@ pub(super) fn checked_metadata(
 /// Judges delivery settings, the webhook's address by what it leads to now.
 pub(super) async fn admit(rules: &Webhooks, wanted: &DeliverySettings) -> Result<(), RegisterError> {
     if wanted.webhook_secret.as_ref().is_some_and(|secret| secret.len() > SECRET_BYTES) {
-        return Err(invalid("delivery", format_args!("webhook_secret: at most {SECRET_BYTES} bytes")));
+        return Err(RegisterError::invalid(
+            "delivery",
+            format_args!("webhook_secret: at most {SECRET_BYTES} bytes"),
+        ));
     }
     if let Some(url) = wanted.webhook_url.as_deref().filter(|url| !url.is_empty()) {
-        rules.admit(url).await.map_err(|fault| invalid("delivery", fault))?;
+        rules.admit(url).await.map_err(|fault| RegisterError::invalid("delivery", fault))?;
     }
     Ok(())
 }

@@ -135,6 +135,11 @@ pub enum RegisterError {
 }
 
 impl RegisterError {
+    /// A field that is not as it should be, and why.
+    pub(super) fn invalid(field: &'static str, why: impl std::fmt::Display) -> Self {
+        BadBody::Invalid { field, why: why.to_string() }.into()
+    }
+
     /// The machine-readable code.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -2,7 +2,7 @@
 //! by nothing else; also one that comes back. Called by `register`.
 
 use super::error::RegisterError;
-use super::registration::{Checked, invalid};
+use super::registration::Checked;
 use super::{Agent, Agents};
 use amesh_proto::api::register::{HomeProof, RegisterRequest};
 use amesh_proto::roster::HomeStatement;
@@ -37,11 +37,14 @@ impl Agents {
         let statement = read(proof)?;
         if statement.at < earliest || statement.at > at.plus(CLOCKS_DIFFER) {
             let why = format!("`at` must be between {} and {}", earliest.0, at.plus(CLOCKS_DIFFER).0);
-            return Err(invalid("home", why));
+            return Err(RegisterError::invalid("home", why));
         }
         if !statement.holds(&checked.key, &checked.address, &node, &mesh) {
             let text = HomeStatement::text(&checked.address, &node, &mesh, statement.at);
-            return Err(invalid("home", format_args!("it is no signature of {text} by this key")));
+            return Err(RegisterError::invalid(
+                "home",
+                format_args!("it is no signature of {text} by this key"),
+            ));
         }
         Ok(Some(statement))
     }
@@ -81,7 +84,7 @@ impl Agents {
 
 fn read(proof: &HomeProof) -> Result<HomeStatement, RegisterError> {
     let signature = STANDARD.decode(proof.signature.trim());
-    let signature = signature.map_err(|_| invalid("home", "the signature is not base64"))?;
+    let signature = signature.map_err(|_| RegisterError::invalid("home", "the signature is not base64"))?;
     Ok(HomeStatement { at: UnixMillis(proof.at), signature })
 }
 

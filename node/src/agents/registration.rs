@@ -135,7 +135,8 @@ impl Agents {
         api_key: String,
         unproven: bool,
     ) -> Result<Registered, RegisterError> {
-        let agent = Agent::from_record(record).map_err(|error| invalid("public_key", error))?;
+        let agent =
+            Agent::from_record(record).map_err(|error| RegisterError::invalid("public_key", error))?;
         self.put(agent.clone());
         Ok(Registered { agent, api_key, again: false, unproven })
     }
@@ -159,28 +160,28 @@ impl Agents {
     ) -> Result<Checked, RegisterError> {
         let directory = &self.inner.directory;
         let naming = directory.naming();
-        address::validate_agent_name(&request.name).map_err(|error| invalid("name", error))?;
+        address::validate_agent_name(&request.name).map_err(|error| RegisterError::invalid("name", error))?;
         if request.name.eq_ignore_ascii_case(SYSTEM_NAME) {
-            return Err(invalid("name", "this name is reserved for the node's own notices"));
+            return Err(RegisterError::invalid("name", "this name is reserved for the node's own notices"));
         }
         let tenant = request.tenant.as_deref().filter(|tenant| !tenant.is_empty());
         // REG-17: an owner's key says which tenant.
         let tenant = tenant.or_else(|| owner.map(|owner| owner.tenant.as_str()));
         let tenant = tenant.ok_or(BadBody::Missing("tenant"))?.to_ascii_lowercase();
-        address::validate_label(&tenant).map_err(|error| invalid("tenant", error))?;
+        address::validate_label(&tenant).map_err(|error| RegisterError::invalid("tenant", error))?;
         // `name@host.provider` means a host: a tenant of that name would be unreachable.
         if tenant != naming.org && directory.is_host(&tenant) {
             return Err(RegisterError::Tenant(format!(
                 "{tenant} is the name of a host of this mesh, not of a tenant"
             )));
         }
-        let algorithm =
-            KeyAlgorithm::parse(&request.key_algorithm).map_err(|error| invalid("key_algorithm", error))?;
+        let algorithm = KeyAlgorithm::parse(&request.key_algorithm)
+            .map_err(|error| RegisterError::invalid("key_algorithm", error))?;
         if request.public_key.len() > limits::PUBLIC_KEY_TEXT {
-            return Err(invalid("public_key", "it is longer than any key"));
+            return Err(RegisterError::invalid("public_key", "it is longer than any key"));
         }
-        let key =
-            PublicKey::parse(&request.public_key, algorithm).map_err(|error| invalid("public_key", error))?;
+        let key = PublicKey::parse(&request.public_key, algorithm)
+            .map_err(|error| RegisterError::invalid("public_key", error))?;
         check_alias(request.alias.as_deref())?;
         let address = self.address(request, &tenant)?;
         let metadata = checked_metadata(request.metadata.as_ref())?;
@@ -195,20 +196,21 @@ impl Agents {
             (platform.filter(|label| !label.is_empty()), repo.filter(|label| !label.is_empty()));
         let mut domain = format!("{tenant}.{}", naming.provider);
         if let Some(platform) = &platform {
-            address::validate_label(platform).map_err(|error| invalid("scope", error))?;
+            address::validate_label(platform).map_err(|error| RegisterError::invalid("scope", error))?;
             domain = format!("{platform}.{domain}");
         } else if repo.is_some() {
-            return Err(invalid("scope", "a repo needs a platform"));
+            return Err(RegisterError::invalid("scope", "a repo needs a platform"));
         }
         if let Some(repo) = &repo {
-            address::validate_label(repo).map_err(|error| invalid("scope", error))?;
+            address::validate_label(repo).map_err(|error| RegisterError::invalid("scope", error))?;
             domain = format!("{repo}.{domain}");
         }
-        let address =
-            naming.parse(&format!("{}@{domain}", request.name)).map_err(|error| invalid("name", error))?;
+        let address = naming
+            .parse(&format!("{}@{domain}", request.name))
+            .map_err(|error| RegisterError::invalid("name", error))?;
         // `name@host.org.provider` must stay the host's (DESIGN §3).
         if naming.host_in(&address).is_some_and(|label| self.inner.directory.is_host(label)) {
-            return Err(invalid("scope", "this platform is the name of a host of this mesh"));
+            return Err(RegisterError::invalid("scope", "this platform is the name of a host of this mesh"));
         }
         Ok(address)
     }
@@ -223,10 +225,6 @@ impl Agents {
                 && self.inner.directory.listed_elsewhere(&address).is_none()
         })
     }
-}
-
-pub(super) fn invalid(field: &'static str, why: impl std::fmt::Display) -> RegisterError {
-    BadBody::Invalid { field, why: why.to_string() }.into()
 }
 
 /// `api_key::hash` knows what `api_key::mint` makes.

@@ -2,7 +2,7 @@
 //! owner's socket.
 
 use super::error::RegisterError;
-use super::registration::{SYSTEM_NAME, invalid};
+use super::registration::SYSTEM_NAME;
 use super::{Agent, Agents};
 use amesh_proto::address;
 use amesh_store::{RenameOutcome, StoreError};
@@ -25,10 +25,14 @@ impl Agents {
     /// [`RegisterError::Body`] when it is no address, [`RegisterError::NoSuchAgent`] when nobody of that name lives here.
     pub fn of_this_node(&self, typed: &str) -> Result<Arc<Agent>, RegisterError> {
         let directory = self.directory();
-        let address = directory.expand(typed, None).map_err(|error| invalid("address", error))?;
+        let address =
+            directory.expand(typed, None).map_err(|error| RegisterError::invalid("address", error))?;
         let at_home = directory.naming().host_in(&address).filter(|host| *host == directory.naming().host);
         let address = match at_home {
-            Some(_) => directory.naming().address_of(address.name()).map_err(|e| invalid("address", e))?,
+            Some(_) => directory
+                .naming()
+                .address_of(address.name())
+                .map_err(|e| RegisterError::invalid("address", e))?,
             None => address,
         };
         directory.local_agent(&address).ok_or_else(|| RegisterError::NoSuchAgent(address.to_string()))
@@ -39,13 +43,14 @@ impl Agents {
     /// # Errors
     /// When the name cannot be had; nothing has changed.
     pub async fn rename(&self, agent: &Agent, name: &str) -> Result<Renamed, RegisterError> {
-        address::validate_agent_name(name).map_err(|error| invalid("name", error))?;
+        address::validate_agent_name(name).map_err(|error| RegisterError::invalid("name", error))?;
         if name.eq_ignore_ascii_case(SYSTEM_NAME) {
-            return Err(invalid("name", "this name is reserved for the node's own notices"));
+            return Err(RegisterError::invalid("name", "this name is reserved for the node's own notices"));
         }
         let directory = self.directory();
         let typed = format!("{name}@{}", agent.address.domain());
-        let wanted = directory.naming().parse(&typed).map_err(|error| invalid("name", error))?;
+        let wanted =
+            directory.naming().parse(&typed).map_err(|error| RegisterError::invalid("name", error))?;
         let taken = |holder: Option<String>| RegisterError::NameTaken {
             address: wanted.to_string(),
             holder,

@@ -99,6 +99,13 @@ impl Context {
         Ok(())
     }
 
+    /// A message of that id is not among the agent's files.
+    pub(super) fn not_here(&self, id: &str) -> Trouble {
+        Trouble::new("not_found", format!("there is no message {id} here"))
+            .because("it was never fetched, or has been deleted")
+            .mend(self.command("inbox --all"))
+    }
+
     pub(super) fn home_trouble(&self, error: HomeError, around: &Surroundings) -> Trouble {
         let mend = match &error {
             HomeError::Several(names) => Some(format!(

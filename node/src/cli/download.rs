@@ -4,7 +4,6 @@
 use super::args::DownloadArgs;
 use super::context::Context;
 use super::output::Trouble;
-use super::send::not_here;
 use super::session::Session;
 use super::table::shown;
 use crate::client::attachments::{FileError, Outgoing, fetch};
@@ -45,7 +44,7 @@ pub(super) async fn bring(ctx: &Context, args: &DownloadArgs) -> anyhow::Result<
     let home = session.identity.home.clone();
     let folder = if args.sent { Folder::Sent } else { Folder::Inbox };
     let Some(stored) = Mailbox::of(&home).find(folder, &args.id).map_err(Trouble::from)? else {
-        return Err(not_here(ctx, &args.id).into());
+        return Err(ctx.not_here(&args.id).into());
     };
     let wanted = wanted(&stored, args)?;
     let session = through(ctx, session, &stored)?;

@@ -1,11 +1,8 @@
-//! `amesh identity`, and with `export` and `import` an identity on its way to another machine or from another client.
+//! `amesh identity export` and `import`: an identity on its way to another machine or from another client.
 
-use super::args::{IdentityAction, IdentityArgs};
-use super::card;
 use super::context::Context;
 use super::init;
 use super::output::Trouble;
-use super::rotate;
 use crate::client::bundle::{Bundle, BundleError};
 use crate::client::disk::{self, PRIVATE};
 use crate::client::home::AgentHome;
@@ -29,24 +26,7 @@ struct Exported {
 /// No identity is longer.
 const LONGEST: u64 = 4 << 20;
 
-pub(super) async fn identity(ctx: &Context, args: &IdentityArgs) -> anyhow::Result<()> {
-    match &args.action {
-        None => init::identity(ctx, args.brief).await,
-        Some(IdentityAction::Export { file, force }) => export(ctx, file, *force).await,
-        Some(IdentityAction::Import { file, name, tenant, force }) => {
-            let given = Given { name: name.as_deref(), tenant: tenant.as_deref(), force: *force };
-            import(ctx, file, &given).await
-        }
-        Some(IdentityAction::Rotate { compromised, force }) => {
-            rotate::rotate(ctx, *compromised, *force).await
-        }
-        Some(IdentityAction::Card { check: None }) => card::card(ctx).await,
-        Some(IdentityAction::Card { check: Some(file) }) => card::check(ctx, file),
-        Some(IdentityAction::ApiKey { action }) => rotate::api_key(ctx, action).await,
-    }
-}
-
-async fn export(ctx: &Context, file: &Path, force: bool) -> anyhow::Result<()> {
+pub(super) async fn export(ctx: &Context, file: &Path, force: bool) -> anyhow::Result<()> {
     let identity = ctx.identity().await?;
     let bundle = Bundle::of(&identity, ctx.now()).map_err(Trouble::from)?;
     let text = serde_json::to_string_pretty(&bundle)? + "\n";
@@ -69,14 +49,14 @@ async fn export(ctx: &Context, file: &Path, force: bool) -> anyhow::Result<()> {
 }
 
 /// What the command line says about the identity that comes in.
-struct Given<'a> {
-    name: Option<&'a str>,
-    tenant: Option<&'a str>,
-    force: bool,
+pub(super) struct Given<'a> {
+    pub name: Option<&'a str>,
+    pub tenant: Option<&'a str>,
+    pub force: bool,
 }
 
 /// Everything is checked before anything is written.
-async fn import(ctx: &Context, file: &Path, given: &Given<'_>) -> anyhow::Result<()> {
+pub(super) async fn import(ctx: &Context, file: &Path, given: &Given<'_>) -> anyhow::Result<()> {
     let text = read(file)?;
     let bare_key = text.trim_start().starts_with("-----BEGIN");
     let bundle = if bare_key { None } else { Some(Bundle::parse(&text).map_err(Trouble::from)?) };

@@ -5,7 +5,6 @@ use super::context::Context;
 use super::download;
 use super::fetch::{self, Report};
 use super::output::Trouble;
-use super::send::not_here;
 use super::session::Session;
 use super::table::table;
 use super::view::View;
@@ -145,7 +144,7 @@ pub(super) async fn read(ctx: &Context, args: &ReadArgs) -> anyhow::Result<()> {
     let identity = ctx.identity().await?;
     let folder = if args.sent { Folder::Sent } else { Folder::Inbox };
     let Some(mut stored) = Mailbox::of(&identity.home).find(folder, &args.id).map_err(Trouble::from)? else {
-        return Err(not_here(ctx, &args.id).into());
+        return Err(ctx.not_here(&args.id).into());
     };
     let judge = Judge::of(&identity)?;
     let judged = if args.sent { judge.own(&stored)? } else { judge.judge(&stored) };
@@ -182,7 +181,7 @@ pub(super) async fn delete(ctx: &Context, args: &DeleteArgs) -> anyhow::Result<(
     let identity = ctx.identity().await?;
     let folder = if args.sent { Folder::Sent } else { Folder::Inbox };
     let Some(stored) = Mailbox::of(&identity.home).find(folder, &args.id).map_err(Trouble::from)? else {
-        return Err(not_here(ctx, &args.id).into());
+        return Err(ctx.not_here(&args.id).into());
     };
     if !args.force && !super::ask::agreed(ctx, &format!("Delete {}?", args.id))? {
         return Err(Trouble::usage("nothing was deleted")
@@ -200,7 +199,7 @@ async fn acknowledge(ctx: &Context, id: &str) -> anyhow::Result<()> {
     let mut session = Session::open(ctx).await?;
     fetch::fetch_from(ctx, &mut session, false).await?;
     if Mailbox::of(&session.identity.home).find(Folder::Inbox, id).map_err(Trouble::from)?.is_none() {
-        return Err(not_here(ctx, id).into());
+        return Err(ctx.not_here(id).into());
     }
     let removed = session.api.acknowledge(&[id.to_owned()], false).await.map_err(Trouble::from)?;
     let changed = Changed { id, deleted: None, acknowledged: Some(removed > 0) };

@@ -15,6 +15,7 @@ mod fetch;
 mod follow;
 mod generate;
 mod hosts;
+mod identity;
 mod inbox;
 mod init;
 pub mod links;
@@ -59,7 +60,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Doctor => doctor::doctor(&ctx).await,
         Command::Db(args) => db::db(&ctx, &args).await,
         Command::Init(args) => init::init(&ctx, &args).await,
-        Command::Identity(args) => export::identity(&ctx, &args).await,
+        Command::Identity(args) => identity::identity(&ctx, &args).await,
         Command::Links(args) => links::links(&ctx, &args),
         Command::Service(args) => service::service(&ctx, &args).await,
         Command::Register(args) => init::register(&ctx, &args).await,

@@ -53,7 +53,7 @@ pub(super) async fn reply(ctx: &Context, args: &ReplyArgs) -> anyhow::Result<()>
     let mut session = Session::open(ctx).await?;
     let mailbox = Mailbox::of(&session.identity.home);
     let Some(original) = mailbox.find(Folder::Inbox, &args.id).map_err(Trouble::from)? else {
-        return Err(not_here(ctx, &args.id).into());
+        return Err(ctx.not_here(&args.id).into());
     };
     let of = |member: &str| original.envelope.text(member).unwrap_or_default();
     // To the signed sender, never to an unsigned `reply_to`.
@@ -76,13 +76,6 @@ pub(super) async fn reply(ctx: &Context, args: &ReplyArgs) -> anyhow::Result<()>
         attachments,
     };
     dispatch(ctx, session, draft).await
-}
-
-/// A message of that id is not among the agent's files.
-pub(super) fn not_here(ctx: &Context, id: &str) -> Trouble {
-    Trouble::new("not_found", format!("there is no message {id} here"))
-        .because("it was never fetched, or has been deleted")
-        .mend(ctx.command("inbox --all"))
 }
 
 /// Signs the message, sends it, and keeps a copy.

@@ -2,6 +2,7 @@
 //! checker of the house's structure.
 
 pub mod agent;
+pub mod authority;
 pub mod bench;
 pub mod binary;
 pub mod example;

@@ -2,6 +2,10 @@
 
 use super::*;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, date_time_ymd};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::sync::Arc;
+use tokio_rustls::TlsAcceptor;
 
 /// A certificate authority like a company's own, for every test that needs one.
 pub(crate) struct Authority {
@@ -46,6 +50,22 @@ impl Authority {
         params.not_after = date_time_ymd(last_year, 12, 31);
         let certificate = params.signed_by(&key, &self.certificate, &self.key).unwrap();
         Issued { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+}
+
+impl Issued {
+    /// A server that shows it.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
     }
 }
 

@@ -174,3 +174,46 @@ fn why(error: &reqwest::Error) -> String {
 const CONNECT: Duration = Duration::from_secs(3);
 const IDLE: Duration = Duration::from_secs(30);
 const ANSWER_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::{HostConfig, Mode};
+    use super::*;
+    use crate::authorities::tests::Authority;
+    use crate::message::retry;
+    use crate::message::tests::webhook::receiver::{Answer, Receiver};
+    use amesh_proto::address::Naming;
+
+    #[tokio::test]
+    async fn a_host_is_asked_over_https_only_if_its_certificate_is_good_and_else_the_reason_is_named() {
+        let (authority, another) = (Authority::named("one"), Authority::named("another"));
+        let receiver = Receiver::new(Answer::Status(200)).await;
+        let config = HostConfig {
+            name: "den".to_owned(),
+            url: format!("https://localhost:{}", receiver.port()),
+            mode: Mode::Strict,
+            aliases: Vec::new(),
+            addresses: Vec::new(),
+        };
+        let naming = Naming::new("default", "aimaestro.local", "alpha").unwrap();
+        let den = Host::new(config, false, &naming, retry::Config::default()).unwrap();
+        for (known, name, last_year, reason) in [
+            (None, "localhost", 4000, "UnknownIssuer"),
+            (Some(&another), "localhost", 4000, "UnknownIssuer"),
+            (Some(&authority), "other.example", 4000, "not valid for name"),
+            (Some(&authority), "localhost", 2021, "expired"),
+        ] {
+            receiver.shows(authority.vouches_for(&[name], last_year).acceptor());
+            let authorities = known.iter().map(|known| known.file()).collect();
+            let client = Client::new(&Config { authorities, ..Config::default() }).unwrap();
+            let why = client.by_name(&den, "kim").await.unwrap_err();
+            assert!(why.contains("invalid peer certificate") && why.contains(reason), "{reason}: {why}");
+        }
+        assert_eq!(receiver.posts().len(), 0);
+        receiver.shows(authority.vouches_for(&["localhost"], 4000).acceptor());
+        let client =
+            Client::new(&Config { authorities: vec![authority.file()], ..Config::default() }).unwrap();
+        let why = client.by_name(&den, "kim").await.unwrap_err();
+        assert_eq!((why.as_str(), receiver.posts().len()), ("its answer is no JSON object", 1));
+    }
+}

@@ -5,14 +5,12 @@ use super::receiver::{Answer, Receiver};
 use super::{SECRET, until};
 use crate::agents::Agent;
 use crate::agents::webhook::tests::Answers;
-use crate::authorities::tests::{Authority, Issued};
+use crate::authorities::tests::Authority;
 use crate::message::deliver::webhook::Config as WebhookConfig;
 use crate::message::deliver::webhook::post::{Failed, Letter, Poster};
 use crate::message::{Accepted, Basis, Method, Status};
 use amesh_proto::webhook::verify;
 use amesh_store::Posting;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_rustls::TlsAcceptor;
@@ -26,17 +24,7 @@ fn trusting(authority: &Authority) -> WebhookConfig {
 
 /// What a server shows with a certificate of `authority`.
 fn shown(authority: &Authority, name: &str, last_year: i32) -> TlsAcceptor {
-    let Issued { certificate, key } = authority.vouches_for(&[name], last_year);
-    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
+    authority.vouches_for(&[name], last_year).acceptor()
 }
 
 /// Alice writes to Bob, whose webhook is the receiver.

@@ -120,10 +120,16 @@ async fn an_agent_on_another_machine_registers_and_follows_its_mail_over_https()
     let mut following = elsewhere(away, &ca, &["inbox", "--follow"])?;
     let complaints = std::fs::File::create(files.path("complaints"))?;
     let mut child = following.stdout(std::fs::File::create(&heard)?).stderr(complaints).spawn()?;
-    alice.send("bob@default.aimaestro.local", "over the wire").await?;
-    let came =
-        wait_until("the mail", || async { Ok(std::fs::read_to_string(&heard)?.contains("over the wire")) })
-            .await;
+    let bob = "bob@default.aimaestro.local";
+    let story = async {
+        // Mail that is there before the socket is would be fetched without it.
+        let resolve = format!("/v1/agents/resolve/{bob}");
+        wait_until("a socket", || async { Ok(alice.get(&resolve).await?.ok()?["online"] == true) }).await?;
+        alice.send(bob, "over the wire").await?;
+        let mail = || async { Ok(std::fs::read_to_string(&heard)?.contains("over the wire")) };
+        wait_until("the mail", mail).await
+    };
+    let came = story.await;
     child.kill()?;
     child.wait()?;
     came.with_context(|| std::fs::read_to_string(files.path("complaints")).unwrap_or_default())

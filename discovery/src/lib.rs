@@ -10,3 +10,4 @@ pub mod finder;
 pub mod hosts;
 pub mod interfaces;
 pub mod manager;
+pub mod providers;

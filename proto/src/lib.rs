@@ -19,6 +19,7 @@ pub mod member;
 pub mod message;
 pub mod node_id;
 pub mod priority;
+pub mod provider;
 pub mod record;
 pub mod roster;
 pub mod sign;

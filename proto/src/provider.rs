@@ -161,11 +161,12 @@ fn speaks(version: &str) -> Result<(), Unusable> {
 /// The base of an API: HTTPS, a host, perhaps a port and a path, and nothing else.
 fn endpoint(text: Option<&str>) -> Result<String, Unusable> {
     let wrong = |why| Unusable::Field { field: "endpoint", why };
-    let text = text.ok_or(wrong("it is missing"))?.trim_end_matches('/');
+    let text = text.ok_or(wrong("it is missing"))?;
     let rest = match text.get(..8) {
         Some(scheme) if scheme.eq_ignore_ascii_case("https://") => &text[8..],
         _ => return Err(wrong("it is no https:// address")),
     };
+    let rest = rest.trim_end_matches('/');
     let host = rest.split('/').next().unwrap_or_default();
     let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '@' | '?' | '#' | '\\');
     if host.is_empty() || text.len() > ENDPOINT || rest.contains(odd) {

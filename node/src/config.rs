@@ -3,7 +3,7 @@
 
 use crate::authorities::AuthorityFile;
 use crate::bridge::http_mesh;
-use crate::{agents, http, mesh, message};
+use crate::{agents, federation, http, mesh, message};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
@@ -41,8 +41,8 @@ pub struct Config {
     /// 64 hexadecimal digits. Every node that is given them is in one mesh, without tickets. Keep it secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mesh_secret: Option<String>,
-    /// PEM files of certificate authorities that this node believes besides the system's, when it posts to webhooks and speaks to
-    /// HTTP mesh hosts over HTTPS: full paths, of a company's own, say.
+    /// PEM files of certificate authorities that this node believes besides the system's, when it posts to webhooks, speaks to
+    /// HTTP mesh hosts over HTTPS, or looks other providers up: full paths, of a company's own, say.
     pub ca_certificates: Vec<AuthorityFile>,
     /// How much is kept, and where a queue is full.
     pub store: amesh_store::Config,
@@ -56,6 +56,8 @@ pub struct Config {
     pub tls: http::TlsConfig,
     /// Hosts of the AMP 06a kind, which speak plain HTTP (docs/http-mesh.md).
     pub http_mesh: http_mesh::Config,
+    /// Other providers of the protocol (docs/federation.md).
+    pub federation: federation::Config,
     /// The agents' API: limits and deadlines.
     pub http: http::Config,
 }
@@ -95,6 +97,7 @@ impl Default for Config {
             mesh_link: mesh::Config::default(),
             tls: http::TlsConfig::default(),
             http_mesh: http_mesh::Config::default(),
+            federation: federation::Config::default(),
             http: http::Config::default(),
         }
     }
@@ -146,6 +149,7 @@ const SETTINGS: [&str; 19] = [
     "mesh_link",
     "tls",
     "http_mesh",
+    "federation",
     "http",
 ];
 

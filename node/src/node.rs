@@ -16,6 +16,7 @@ use crate::agents::{Agents, directory::Directory};
 use crate::bridge::http_mesh::{self, HttpMesh};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
+use crate::federation::{self, Federation};
 use crate::http::{self, Tls, control};
 use crate::mesh::{self, Identity, Mesh, MeshError, private_dir};
 use crate::message::{self, Hallway};
@@ -96,8 +97,9 @@ impl App {
         let waking = Waking::notice(clock.clone(), &groups.hallway);
         let mesh =
             start_mesh(&config, &data_dir, identity, &store, &hallway, (&clock, &waking), &groups).await?;
-        agents.webhooks().protect(mesh.listen_addr().port());
+        agents.webhooks().own_ports().protect(mesh.listen_addr().port());
         let http_mesh = start_http_mesh(&config, &store, &hallway, (&clock, &waking))?;
+        let federation = start_federation(&config, &agents, &clock)?;
         hallway.start_expiry(waking.clone());
         if let Some(tls) = &tls {
             tls.watch(&groups.doors, clock.clone(), waking.clone());
@@ -112,6 +114,7 @@ impl App {
             store: store.clone(),
             mesh: Some(mesh.clone()),
             http_mesh: Some(http_mesh.clone()),
+            federation: Some(federation),
             naming,
             clock,
             tasks: groups.doors.clone(),
@@ -227,6 +230,17 @@ fn start_http_mesh(
     };
     let authorities = config.ca_certificates.clone();
     HttpMesh::start(http_mesh::Config { authorities, ..config.http_mesh.clone() }, parts)
+}
+
+fn start_federation(
+    config: &Config,
+    agents: &Agents,
+    clock: &SharedClock,
+) -> Result<Federation, federation::StartError> {
+    let own_ports = agents.webhooks().own_ports().clone();
+    let parts = federation::Parts { clock: clock.clone(), own_ports, names: None };
+    let authorities = config.ca_certificates.clone();
+    Federation::start(&federation::Config { authorities, ..config.federation.clone() }, parts)
 }
 
 async fn start_mesh(

@@ -60,7 +60,7 @@ impl Announcement {
             return Err(Unusable::Foreign);
         }
         speaks(version)?;
-        let fingerprint = member("pubkey").ok_or(missing("pubkey"))?;
+        let fingerprint = member("pubkey").ok_or_else(|| missing("pubkey"))?;
         Ok(Self {
             endpoint: endpoint(member("endpoint"))?,
             fingerprint: Some(fingerprint_of(fingerprint, "pubkey")?),
@@ -79,7 +79,9 @@ impl Announcement {
         speaks(&text_of(&document, "version").ok_or(Unusable::Foreign)?)?;
         let pem = text_of(&document, "public_key");
         let key = pem
-            .map(|pem| PublicKey::parse(&pem, KeyAlgorithm::Ed25519).map_err(|_| bad("public_key", "it is no key")))
+            .map(|pem| {
+                PublicKey::parse(&pem, KeyAlgorithm::Ed25519).map_err(|_| bad("public_key", "it is no key"))
+            })
             .transpose()?;
         let fingerprint =
             text_of(&document, "fingerprint").map(|text| fingerprint_of(&text, "fingerprint")).transpose()?;
@@ -98,11 +100,11 @@ impl Announcement {
     /// [`Unusable`].
     pub fn from_registry(text: &[u8], domain: &str) -> Result<Self, Unusable> {
         let document = parse_object(text).map_err(|_| Unusable::Foreign)?;
-        let provider = text_of(&document, "provider").ok_or(missing("provider"))?;
+        let provider = text_of(&document, "provider").ok_or_else(|| missing("provider"))?;
         if !provider.eq_ignore_ascii_case(domain) {
             return Err(bad("provider", "it is another provider"));
         }
-        let fingerprint = text_of(&document, "fingerprint").ok_or(missing("fingerprint"))?;
+        let fingerprint = text_of(&document, "fingerprint").ok_or_else(|| missing("fingerprint"))?;
         let verified = document.member("verified").is_some_and(|member| member.raw == "true");
         Ok(Self {
             endpoint: endpoint(text_of(&document, "endpoint").as_deref())?,
@@ -111,6 +113,16 @@ impl Announcement {
             capabilities: Vec::new(),
             verified,
         })
+    }
+}
+
+/// Whether a name is of the local network, so that nobody outside is asked for it (ADR-12). Names of one label are, too.
+#[must_use]
+pub fn stays_local(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    match name.rsplit_once('.') {
+        Some((_, last)) => matches!(last, "local" | "internal" | "localhost"),
+        None => true,
     }
 }
 
@@ -161,18 +173,18 @@ fn speaks(version: &str) -> Result<(), Unusable> {
 /// The base of an API: HTTPS, a host, perhaps a port and a path, and nothing else.
 fn endpoint(text: Option<&str>) -> Result<String, Unusable> {
     let wrong = |why| Unusable::Field { field: "endpoint", why };
-    let text = text.ok_or(wrong("it is missing"))?;
+    let text = text.ok_or_else(|| wrong("it is missing"))?;
     let rest = match text.get(..8) {
         Some(scheme) if scheme.eq_ignore_ascii_case("https://") => &text[8..],
         _ => return Err(wrong("it is no https:// address")),
     };
     let rest = rest.trim_end_matches('/');
-    let host = rest.split('/').next().unwrap_or_default();
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '@' | '?' | '#' | '\\');
     if host.is_empty() || text.len() > ENDPOINT || rest.contains(odd) {
         return Err(wrong("it is not a host with a path"));
     }
-    Ok(format!("https://{rest}"))
+    Ok(format!("https://{}{path}", host.to_ascii_lowercase()))
 }
 
 /// `SHA256:` and something: what it is compared with decides.
@@ -295,10 +307,37 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_brings_the_readers_down(text in ".{0,200}", members in "(v=AMP1|endpoint=https://|pubkey=SHA256:|;|=| |\\PC){0,20}") {
-            drop(Announcement::from_txt(&text));
-            drop(Announcement::from_txt(&members));
-            drop(Announcement::from_well_known(text.as_bytes()));
+        fn whatever_a_stranger_writes_is_refused_or_names_a_place_over_https(
+            text in ".{0,200}",
+            members in "(v=AMP1|endpoint=https://|pubkey=SHA256:|capabilities=|a.b/c|;|=| |\\PC){0,20}",
+            junk in proptest::collection::vec(any::<u8>(), 0..200),
+            at in 0_usize..400,
+        ) {
+            let mut documents = vec![junk.clone(), text.clone().into_bytes()];
+            let print = key().fingerprint();
+            let whole = document(&[
+                ("version", "AMP1"), ("endpoint", "https://a.b"), ("provider", "a.b"), ("fingerprint", &print),
+                ("public_key", &key().to_pem()), ("capabilities", &text),
+            ]);
+            // A good document with a spoiled place.
+            let at = at.min(whole.len());
+            documents.push([&whole[..at], &junk, &whole[at..]].concat());
+            documents.push([&whole[..at], &whole[(at + junk.len()).min(whole.len())..]].concat());
+            let mut read: Vec<_> = [&text, &members].into_iter().map(|text| Announcement::from_txt(text)).collect();
+            for document in &documents {
+                read.push(Announcement::from_well_known(document));
+                read.push(Announcement::from_registry(document, "a.b"));
+                drop(key_in(document));
+            }
+            for one in read.into_iter().flatten() {
+                let rest = one.endpoint.strip_prefix("https://").unwrap();
+                prop_assert!(!rest.is_empty() && !rest.starts_with('/') && rest.len() <= ENDPOINT);
+                prop_assert!(!rest.contains(|c: char| c.is_whitespace() || c.is_control() || c == '@'));
+                prop_assert!(one.capabilities.len() <= CAPABILITIES);
+                if let (Some(key), Some(print)) = (&one.key, &one.fingerprint) {
+                    prop_assert!(key.matches_fingerprint(print));
+                }
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ const STRUCTS: [(&str, &str, &str); 14] = [
     ("agents", "node/src/agents/mod.rs", "Config"),
     ("tls", "node/src/http/tls/mod.rs", "Config"),
     ("http_mesh", "node/src/bridge/http_mesh/config.rs", "Config"),
+    ("federation", "node/src/federation/config.rs", "Config"),
     ("http.host_limits", "node/src/http/limit.rs", "Profile"),
     ("http", "node/src/http/mod.rs", "Config"),
     ("http.attachments", "node/src/attachments/mod.rs", "Config"),

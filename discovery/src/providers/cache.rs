@@ -14,40 +14,41 @@ pub(super) struct Cache {
 #[derive(Debug)]
 struct Entry {
     looked: Looked,
-    fresh_until: Duration,
-    /// The last that was found, and until when it may stand in.
+    /// The last that was found with its key, and when: it may stand in.
     last: Option<(Provider, Duration)>,
 }
 
 impl Cache {
     /// What needs no asking.
     pub(super) fn fresh(&self, domain: &str, now: Duration) -> Option<Looked> {
-        self.entries.get(domain).filter(|entry| now < entry.fresh_until).map(|entry| entry.looked.clone())
+        let looked = &self.entries.get(domain)?.looked;
+        (now < looked.fresh_until).then(|| looked.clone())
     }
 
-    /// Keeps what was found out. Where some did not answer and nobody knew the provider, the one found before stands in.
-    pub(super) fn keep(&mut self, domain: &str, asked: Asked, now: Duration) -> Looked {
-        let Asked { mut looked, holds, unsure } = asked;
-        let before =
-            self.entries.remove(domain).and_then(|entry| entry.last).filter(|(_, until)| now < *until);
-        let last = match (&looked.provider, before) {
-            (Some(provider), _) => Some((provider.clone(), now + STALE)),
-            (None, Some((provider, until))) if unsure => {
-                looked.steps.push((Step::StaleCache, Outcome::Found));
-                looked.provider = Some(Provider { step: Step::StaleCache, ..provider.clone() });
-                Some((provider, until))
+    /// Keeps what was found out. Where somebody did not answer and nobody proved a key, the provider that was found before
+    /// stands in, if it may.
+    pub(super) fn keep(&mut self, domain: &str, asked: Asked, now: Duration, may_stand_in: bool) -> Looked {
+        let Asked { provider, mut steps, holds, unsure } = asked;
+        let before = self.entries.remove(domain).and_then(|entry| entry.last);
+        let before = before.filter(|(_, found_at)| unsure && may_stand_in && now < *found_at + STALE);
+        let is_proven = provider.as_ref().is_some_and(|provider| provider.key.is_some());
+        let (provider, found_at, last) = match before {
+            Some((known, found_at)) if !is_proven => {
+                steps.push((Step::StaleCache, Outcome::Found));
+                let provider = Provider { step: Step::StaleCache, ..known.clone() };
+                (Some(provider), found_at, Some((known, found_at)))
             }
-            (None, _) => None,
+            _ => (provider.clone(), now, provider.filter(|_| is_proven).map(|provider| (provider, now))),
         };
         self.make_room(now);
-        let entry = Entry { looked: looked.clone(), fresh_until: now + holds, last };
-        self.entries.insert(domain.to_owned(), entry);
+        let looked = Looked { provider, steps, found_at, fresh_until: now + holds };
+        self.entries.insert(domain.to_owned(), Entry { looked: looked.clone(), last });
         looked
     }
 
     pub(super) fn forget(&mut self, domain: &str) {
         if let Some(entry) = self.entries.get_mut(domain) {
-            entry.fresh_until = Duration::ZERO;
+            entry.looked.fresh_until = Duration::ZERO;
         }
     }
 
@@ -61,10 +62,10 @@ impl Cache {
             return;
         }
         // Strangers make this node look up domains that are none: those go first.
-        self.entries.retain(|_, entry| entry.last.is_some() || now < entry.fresh_until);
+        self.entries.retain(|_, entry| entry.last.is_some() || now < entry.looked.fresh_until);
         while self.entries.len() >= DOMAINS {
-            let oldest =
-                self.entries.iter().min_by_key(|(_, entry)| (entry.last.is_some(), entry.fresh_until));
+            let age = |(_, entry): &(&String, &Entry)| (entry.last.is_some(), entry.looked.fresh_until);
+            let oldest = self.entries.iter().min_by_key(age);
             let Some(oldest) = oldest.map(|(domain, _)| domain.clone()) else { return };
             self.entries.remove(&oldest);
         }

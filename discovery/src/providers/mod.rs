@@ -2,7 +2,9 @@
 //! the registry, and what was found before, in that order. Called by the node's federation, which brings the network.
 //!
 //! A TXT record travels unprotected: a key that only it announces is no key until the well-known document, which comes over
-//! HTTPS, or a pin of the owner's agrees (DESIGN §6).
+//! HTTPS, or a pin of the owner's agrees (DESIGN §6). The same goes for the place where it says the provider is: the document
+//! must name the same, or it must be of the domain itself, whose certificate then proves it. While one step cannot prove a key,
+//! the next is asked.
 
 mod cache;
 mod dns;
@@ -13,8 +15,10 @@ mod tests;
 pub use dns::{Dns, DnsError};
 
 use amesh_proto::key::PublicKey;
+use amesh_proto::provider::stays_local;
 use cache::Cache;
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -23,7 +27,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// One way of finding a provider, in the order in which they are tried (FED-1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Step {
     /// `_amp._tcp.DOMAIN`, TXT.
     DnsTxt,
@@ -78,6 +83,8 @@ pub struct Provider {
 pub enum Outcome {
     /// It named the provider.
     Found,
+    /// It named the provider, and nothing proves the key.
+    Unproven,
     /// It knows no such provider.
     Nothing,
     /// What it said is not used, for this reason.
@@ -95,6 +102,10 @@ pub struct Looked {
     pub provider: Option<Provider>,
     /// What each step that was tried came to.
     pub steps: Vec<(Step, Outcome)>,
+    /// When that was found out; where a provider was found before and stands in, when it was found. Elapsed time.
+    pub found_at: Duration,
+    /// Until when nobody is asked again. Elapsed time.
+    pub fresh_until: Duration,
 }
 
 /// Why a domain is not looked up at all.
@@ -120,6 +131,8 @@ pub trait Texts: Send + Sync + fmt::Debug {
 pub trait Pages: Send + Sync + fmt::Debug {
     /// What `url` holds.
     fn page<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, AskError>>;
+    /// Whether `url` leads to where it may lead; nobody there is asked.
+    fn judge<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<(), AskError>>;
 }
 
 /// Why there was no answer that could be read.
@@ -177,6 +190,15 @@ impl Providers {
         Self { inner: Arc::new(inner) }
     }
 
+    /// What is known of `domain` at `now` without asking anybody.
+    ///
+    /// # Errors
+    /// [`NotLookedUp`].
+    pub fn known(&self, domain: &str, now: Duration) -> Result<Option<Looked>, NotLookedUp> {
+        let domain = checked(domain)?;
+        Ok(self.cache().fresh(&domain, now))
+    }
+
     /// The provider of `domain`, by what is known at `now` (elapsed time) or by asking. `pinned` is the key that the owner
     /// holds for it, if any.
     ///
@@ -200,7 +222,8 @@ impl Providers {
         }
         let _place = self.inner.places.acquire().await;
         let asked = steps::ask(&self.inner, &domain, pinned).await;
-        let looked = self.cache().keep(&domain, asked, now);
+        let may_stand_in = !self.inner.settings.off.contains(&Step::StaleCache);
+        let looked = self.cache().keep(&domain, asked, now, may_stand_in);
         self.under_way().remove(&domain);
         Ok(looked)
     }
@@ -246,10 +269,10 @@ fn checked(domain: &str) -> Result<String, NotLookedUp> {
     {
         return Err(NotLookedUp::NoDomain);
     }
-    match labels.last() {
-        Some(&("local" | "internal" | "localhost")) => Err(NotLookedUp::Local),
-        _ => Ok(domain),
+    if stays_local(&domain) {
+        return Err(NotLookedUp::Local);
     }
+    Ok(domain)
 }
 
 /// Look-ups that go on side by side.

@@ -61,6 +61,11 @@ impl Pages for World {
     fn page<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, AskError>> {
         std::future::ready(self.answer(url).map(String::into_bytes)).boxed()
     }
+
+    fn judge<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
+        let private = AskError::Refused("it is out of reach".to_owned());
+        std::future::ready(if url.contains("10.0.0.1") { Err(private) } else { Ok(()) }).boxed()
+    }
 }
 
 fn key(seed: u8) -> PublicKey {
@@ -117,14 +122,57 @@ async fn each_step_is_used_where_those_before_it_know_nothing() {
 }
 
 #[tokio::test]
-async fn a_key_that_only_dns_announces_is_no_key() {
+async fn a_key_that_only_dns_announces_is_no_key_and_the_next_step_is_asked() {
     let world = World::default();
     world.says(NAME, record(1));
     assert_eq!(found(&world.providers(&[]), START).await, (Some(Step::DnsTxt), None));
+    world.says(REGISTRY, entry(1));
+    world.says(INFO, info(1));
+    let looked = world.providers(&[]).look_up(DOMAIN, None, START).await.unwrap();
+    let outcomes: Vec<_> = looked.steps.iter().map(|(_, outcome)| outcome.clone()).collect();
+    assert_eq!(outcomes, [Outcome::Unproven, Outcome::Nothing, Outcome::Found]);
     world.says(WELL_KNOWN, document(1));
     assert_eq!(found(&world.providers(&[]), START).await, (Some(Step::DnsTxt), Some(key(1))));
     let pinned = world.providers(&[Step::WellKnown]).look_up(DOMAIN, Some(&key(1)), START).await.unwrap();
     assert_eq!(pinned.provider.unwrap().key, Some(key(1)), "the owner's pin agrees");
+}
+
+#[tokio::test]
+async fn dns_alone_does_not_lead_mail_away_from_a_provider() {
+    let world = World::default();
+    let elsewhere = |host: &str| record(1).replace("api.corp.io", host);
+    world.says(NAME, elsewhere("api.evil.io"));
+    world.says(WELL_KNOWN, document(1));
+    let looked = world.providers(&[]).look_up(DOMAIN, None, START).await.unwrap();
+    assert!(
+        matches!(&looked.steps[0], (Step::DnsTxt, Outcome::Refused(why)) if why.contains("another endpoint")),
+        "{looked:?}"
+    );
+    assert_eq!(looked.provider.unwrap().endpoint, "https://api.corp.io/v1");
+    world.forgets(WELL_KNOWN);
+    for (host, proven) in [
+        ("api.corp.io", true),
+        ("corp.io:8443", true),
+        ("evilcorp.io", false),
+        ("corp.io.evil.io", false),
+        ("evil.io", false),
+    ] {
+        world.says(NAME, elsewhere(host));
+        let looked = world.providers(&[]).look_up(DOMAIN, Some(&key(1)), START).await.unwrap();
+        assert_eq!(looked.provider.unwrap().key.is_some(), proven, "{host} with a pinned key");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_out_of_reach_is_refused_in_every_step() {
+    let world = World::default();
+    for (question, answer) in [(NAME, record(1)), (WELL_KNOWN, document(1)), (REGISTRY, entry(1))] {
+        world.says(question, answer.replace("api.corp.io", "10.0.0.1"));
+    }
+    let looked = world.providers(&[]).look_up(DOMAIN, Some(&key(1)), START).await.unwrap();
+    assert_eq!(looked.provider, None);
+    let refused = |(_, outcome): &(Step, Outcome)| matches!(outcome, Outcome::Refused(why) if why.contains("out of reach"));
+    assert!(looked.steps.iter().all(refused), "{looked:?}");
 }
 
 #[tokio::test]
@@ -185,6 +233,13 @@ async fn a_provider_that_was_found_before_stands_in_while_nobody_answers_and_not
     world.fails(WELL_KNOWN);
     let later = START + Duration::from_secs(3_600);
     assert_eq!(found(&providers, later).await, (Some(Step::StaleCache), Some(key(1))));
+    let known = providers.known(DOMAIN, later).unwrap().unwrap();
+    assert_eq!((known.found_at, known.fresh_until), (START, later + Duration::from_secs(30)));
+    let off = world.providers(&[Step::StaleCache]);
+    world.says(WELL_KNOWN, document(1));
+    found(&off, START).await;
+    world.fails(WELL_KNOWN);
+    assert_eq!(found(&off, later).await, (None, None), "the owner wants nothing stale");
     let back = later + Duration::from_secs(30);
     world.says(WELL_KNOWN, document(1));
     assert_eq!(found(&providers, back).await.0, Some(Step::WellKnown), "asked again after half a minute");

@@ -29,6 +29,7 @@ pub use registration::{Registered, Registrant, SYSTEM_NAME};
 pub use rename::Renamed;
 
 use crate::clock::SharedClock;
+use crate::reach::{AllowedTarget, Names, OwnPorts, Reach, SystemNames};
 use amesh_proto::address::Address;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
@@ -41,7 +42,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tenants::Mode;
-use webhook::{AllowedTarget, Names, SystemNames, Webhooks};
+use webhook::Webhooks;
 
 /// Who may register.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,7 +160,8 @@ impl Agents {
             }
         }
         let keys = RwLock::default();
-        let webhooks = Webhooks::new(config.webhooks, config.webhook_allow.clone(), names);
+        let reach = Reach::new(config.webhook_allow.clone(), names, OwnPorts::default());
+        let webhooks = Webhooks::new(config.webhooks, reach);
         let (presence, changing) = (Presence::default(), tokio::sync::Mutex::default());
         let looked_for_room = Mutex::default();
         let inner =

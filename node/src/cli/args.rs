@@ -55,6 +55,8 @@ pub enum Command {
     Peers(PeersArgs),
     /// List hosts of the HTTP mesh and those that ask to be; accept, refuse or remove one.
     Hosts(HostsArgs),
+    /// Look other providers up.
+    Federation(FederationArgs),
     /// List the agents that this node can reach; rename or remove one of this node, or accept the changed key of one.
     Agents(AgentsArgs),
     /// List those who may have agents of their own here by a user key; add, suspend or remove one.
@@ -189,6 +191,27 @@ impl JoinArgs {
     pub(super) fn of(ticket: &str) -> Self {
         Self { ticket: Some(ticket.to_owned()), file: None, leave: false, yes: false }
     }
+}
+
+/// `amesh federation`.
+#[derive(Debug, Args)]
+pub struct FederationArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: FederationAction,
+}
+
+/// What `amesh federation` can do.
+#[derive(Debug, Subcommand)]
+pub enum FederationAction {
+    /// Find the provider of DOMAIN and say by which step, with which key, and why it is refused.
+    Resolve {
+        /// The provider's domain.
+        domain: String,
+        /// Ask, whatever is known from before.
+        #[arg(long)]
+        anew: bool,
+    },
 }
 
 /// `amesh peers`.

@@ -11,6 +11,7 @@ mod doctor;
 mod down;
 mod download;
 mod export;
+mod federation;
 mod fetch;
 mod follow;
 mod generate;
@@ -53,6 +54,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Leave => mesh::leave(&ctx).await,
         Command::Peers(args) => mesh::peers(&ctx, &args).await,
         Command::Hosts(args) => hosts::hosts(&ctx, &args).await,
+        Command::Federation(args) => federation::federation(&ctx, &args).await,
         Command::Agents(args) => look::agents(&ctx, &args).await,
         Command::Owners(args) => owners::owners(&ctx, &args).await,
         Command::Queue(args) => look::queue(&ctx, &args).await,

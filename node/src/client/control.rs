@@ -7,6 +7,7 @@ use amesh_proto::api::control::{
     RemovePeer, Status, VerifyReport,
 };
 use amesh_proto::api::error::ErrorBody;
+use amesh_proto::api::federation::{ResolveProvider, ResolvedProvider};
 use amesh_proto::api::owner::{
     AddOwner, AgentForgotten, AgentRenamed, ForgetAgent, MadeInviteCode, NewInviteCode, Owner, OwnerAdded,
     OwnerList, RenameAgent, SetOwner,
@@ -128,6 +129,17 @@ impl Control {
     /// As any owner's request.
     pub async fn forget_outsider(&self, address: &str) -> Result<Done, ControlError> {
         self.post("/hosts/forget", &ForgetOutsider { address: address.to_owned() }, SOON).await
+    }
+
+    /// Looks a provider up.
+    ///
+    /// # Errors
+    /// As any owner's request.
+    pub async fn resolve_provider(
+        &self,
+        request: &ResolveProvider,
+    ) -> Result<ResolvedProvider, ControlError> {
+        self.post("/federation/resolve", request, LATER).await
     }
 
     /// Removes a member.

@@ -121,7 +121,7 @@ pub(super) async fn listen(address: SocketAddr) -> Result<(SocketAddr, TcpListen
 /// Serves `bound` until the doors' tasks are told to stop. Returns at once.
 pub fn serve(bound: Bound, parts: Parts) -> Shared {
     for address in bound.addresses() {
-        parts.agents.webhooks().protect(address.port());
+        parts.agents.webhooks().own_ports().protect(address.port());
     }
     let state = State::new(parts, bound.addresses());
     let doors = Doors::new(state.clone());

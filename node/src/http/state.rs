@@ -4,6 +4,7 @@ use crate::agents::Agents;
 use crate::attachments::{Place, Places};
 use crate::bridge::http_mesh::HttpMesh;
 use crate::clock::SharedClock;
+use crate::federation::Federation;
 use crate::http::Config;
 use crate::http::http_mesh::Who;
 use crate::http::limit::{Limits, Profile};
@@ -33,6 +34,8 @@ pub struct Parts {
     pub mesh: Option<Mesh>,
     /// Hosts of the HTTP mesh; `None` in tests of the doors alone.
     pub http_mesh: Option<HttpMesh>,
+    /// Other providers; `None` in tests of the doors alone.
+    pub federation: Option<Federation>,
     /// This node's names.
     pub naming: Naming,
     /// Time.

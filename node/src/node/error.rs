@@ -1,6 +1,7 @@
 //! Why a node does not start or does not stop. Shown by `cli/up.rs`, so each says what mends it.
 
 use crate::bridge::http_mesh;
+use crate::federation;
 use crate::http::{BindError, TlsError, control::ControlError};
 use crate::mesh::{FileError, IdentityError, StartError};
 use crate::tasks::StillRunning;
@@ -72,6 +73,9 @@ pub enum BuildError {
     /// A setting of the HTTP mesh cannot be used.
     #[error(transparent)]
     HttpMesh(#[from] http_mesh::StartError),
+    /// A setting of federation cannot be used.
+    #[error(transparent)]
+    Federation(#[from] federation::StartError),
     /// `node.json` cannot be written.
     #[error("cannot write {path}: {cause}")]
     NodeFile {

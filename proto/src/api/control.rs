@@ -12,6 +12,7 @@
 //! | `GET /hosts` | | [`HttpHosts`] |
 //! | `POST /hosts/accept`, `/hosts/refuse`, `/hosts/remove` | [`HttpHostNamed`] | [`Done`] |
 //! | `POST /hosts/forget` | [`ForgetOutsider`] | [`Done`] |
+//! | `POST /federation/resolve` | [`ResolveProvider`](super::federation::ResolveProvider) | [`ResolvedProvider`](super::federation::ResolvedProvider) |
 //! | `GET /queue` | | [`QueuePage`] |
 //! | `POST /db/backup` | [`BackupRequest`] | [`BackupDone`] |
 //! | `POST /db/verify` | | [`VerifyReport`] |

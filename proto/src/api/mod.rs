@@ -7,6 +7,7 @@ pub mod agents;
 pub mod attachments;
 pub mod control;
 pub mod error;
+pub mod federation;
 pub mod fields;
 pub mod health;
 pub mod http_mesh;

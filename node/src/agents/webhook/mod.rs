@@ -5,20 +5,10 @@
 //! lists what else is meant, and no list opens a port of this node. Called by `registration`, and by the webhook carrier
 //! before each attempt.
 
-mod allowed;
-mod reach;
-
-pub use allowed::AllowedTarget;
-
-use crate::tasks::Tasks;
-use std::collections::BTreeSet;
-use std::future::Future;
-use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
-use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use crate::reach::{Grounds, OutOfReach, OwnPorts, Reach};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use tokio::sync::watch;
 use url::{Host, Url};
 
 /// Why a webhook's address is not taken.
@@ -55,15 +45,6 @@ pub enum WebhookFault {
     Unresolved(String),
 }
 
-/// How names become addresses.
-pub trait Names: Send + Sync + std::fmt::Debug {
-    /// The addresses of `host`, with `port`.
-    fn look_up<'a>(&'a self, host: &'a str, port: u16) -> LookingUp<'a>;
-}
-
-/// What [`Names::look_up`] gives.
-pub type LookingUp<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>>;
-
 /// The rules of this node. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Webhooks {
@@ -73,19 +54,16 @@ pub struct Webhooks {
 #[derive(Debug)]
 struct Inner {
     on: bool,
-    allow: Vec<AllowedTarget>,
-    names: Arc<dyn Names>,
-    own_ports: RwLock<BTreeSet<u16>>,
+    reach: Reach,
     /// Raised whenever an agent with a webhook registers or changes.
     changed: watch::Sender<()>,
 }
 
 impl Webhooks {
-    /// Rules with this list of exceptions.
+    /// Webhooks within `reach`.
     #[must_use]
-    pub fn new(on: bool, allow: Vec<AllowedTarget>, names: Arc<dyn Names>) -> Self {
-        let (own_ports, changed) = (RwLock::default(), watch::Sender::new(()));
-        Self { inner: Arc::new(Inner { on, allow, names, own_ports, changed }) }
+    pub fn new(on: bool, reach: Reach) -> Self {
+        Self { inner: Arc::new(Inner { on, reach, changed: watch::Sender::new(()) }) }
     }
 
     /// Whether webhooks are served at all (API-14).
@@ -94,9 +72,10 @@ impl Webhooks {
         self.inner.on
     }
 
-    /// This node listens on `port`: no webhook may ever reach it.
-    pub fn protect(&self, port: u16) {
-        self.inner.own_ports.write().unwrap_or_else(PoisonError::into_inner).insert(port);
+    /// This node's ports: no webhook may ever reach one.
+    #[must_use]
+    pub fn own_ports(&self) -> &OwnPorts {
+        self.inner.reach.own_ports()
     }
 
     /// Follows who has a webhook.
@@ -127,7 +106,7 @@ impl Webhooks {
         if !named || !matches!(url.scheme(), "https" | "http") {
             return Err(WebhookFault::Unreadable);
         }
-        if is_plain(&url) && self.inner.allow.is_empty() {
+        if is_plain(&url) && !self.inner.reach.lists_any() {
             return Err(WebhookFault::Plain);
         }
         let Some(port) = url.port_or_known_default() else { return Err(WebhookFault::Unreadable) };
@@ -159,47 +138,30 @@ impl Webhooks {
     /// # Errors
     /// [`WebhookFault`].
     pub async fn look_up(&self, host: &str, port: u16, plain: bool) -> Result<Vec<SocketAddr>, WebhookFault> {
-        let unresolved = |why: &dyn std::fmt::Display| WebhookFault::Unresolved(why.to_string());
-        let found = tokio::time::timeout(LOOK_UP, self.inner.names.look_up(host, port)).await;
-        let found = found.map_err(|late| unresolved(&late))?.map_err(|error| unresolved(&error))?;
-        if found.is_empty() {
-            return Err(unresolved(&"it has no address"));
-        }
-        found.iter().try_for_each(|target| self.judge(*target, plain))?;
-        Ok(found)
+        let found = self.inner.reach.look_up(host, port).await?;
+        found.iter().try_for_each(|(_, grounds)| encrypted(*grounds, plain))?;
+        Ok(found.into_iter().map(|(target, _)| target).collect())
     }
 
     /// Whether an attempt may connect to `target`.
     fn judge(&self, target: SocketAddr, plain: bool) -> Result<(), WebhookFault> {
-        if self.is_own(target) {
-            return Err(WebhookFault::OwnPort);
-        }
-        if self.inner.allow.iter().any(|allowed| allowed.covers(target)) {
-            return Ok(());
-        }
-        if let Some(why) = reach::why_not(target.ip()) {
-            return Err(WebhookFault::OutOfReach { ip: target.ip(), why });
-        }
-        if plain { Err(WebhookFault::Plain) } else { Ok(()) }
+        encrypted(self.inner.reach.judge(target)?, plain)
     }
+}
 
-    fn is_own(&self, target: SocketAddr) -> bool {
-        let own = self.inner.own_ports.read().unwrap_or_else(PoisonError::into_inner);
-        if !own.contains(&target.port()) {
-            return false;
+impl From<OutOfReach> for WebhookFault {
+    fn from(fault: OutOfReach) -> Self {
+        match fault {
+            OutOfReach::NotPublic { ip, why } => Self::OutOfReach { ip, why },
+            OutOfReach::OwnPort => Self::OwnPort,
+            OutOfReach::Unresolved(why) => Self::Unresolved(why),
         }
-        drop(own);
-        let ip = target.ip().to_canonical();
-        let inner = match ip {
-            IpAddr::V6(ip) => reach::embedded(ip).map(IpAddr::V4),
-            IpAddr::V4(_) => None,
-        };
-        // Only an address of this machine can be bound.
-        let is_here = |ip: IpAddr| {
-            ip.is_loopback() || ip.is_unspecified() || UdpSocket::bind(SocketAddr::new(ip, 0)).is_ok()
-        };
-        is_here(ip) || inner.is_some_and(is_here)
     }
+}
+
+/// Without TLS only what the owner lists is reached.
+fn encrypted(grounds: Grounds, plain: bool) -> Result<(), WebhookFault> {
+    if plain && grounds == Grounds::Public { Err(WebhookFault::Plain) } else { Ok(()) }
 }
 
 /// Whether the address has no TLS.
@@ -208,65 +170,18 @@ pub fn is_plain(url: &Url) -> bool {
     url.scheme() != "https"
 }
 
-/// The machine's own way of looking names up. It blocks a thread until it has an answer, however long ago the asker went,
-/// and agents choose the names: hence few at a time.
-#[derive(Debug, Clone)]
-pub struct SystemNames {
-    tasks: Tasks,
-    places: Arc<Semaphore>,
-}
-
-impl Default for SystemNames {
-    fn default() -> Self {
-        // Not among the groups that a stop waits for: nothing depends on an answer.
-        Self { tasks: Tasks::new("names"), places: Arc::new(Semaphore::new(LOOK_UPS)) }
-    }
-}
-
-impl Names for SystemNames {
-    fn look_up<'a>(&'a self, host: &'a str, port: u16) -> LookingUp<'a> {
-        Box::pin(async move {
-            let place = self.places.clone().acquire_owned().await.map_err(io::Error::other)?;
-            let host = host.to_owned();
-            let asking = self.tasks.spawn_blocking(move || {
-                let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-                drop(place);
-                found
-            });
-            asking.await.map_err(io::Error::other)?
-        })
-    }
-}
-
 const URL_BYTES: usize = 2048;
-const LOOK_UP: Duration = Duration::from_secs(3);
-const LOOK_UPS: usize = 16;
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    /// Names whose answers a test sets.
-    #[derive(Debug, Default)]
-    pub(crate) struct Answers(pub(crate) RwLock<Vec<IpAddr>>);
-
-    impl Answers {
-        pub(crate) fn are(&self, answers: &[&str]) {
-            *self.0.write().unwrap() = answers.iter().map(|ip| ip.parse().unwrap()).collect();
-        }
-    }
-
-    impl Names for Answers {
-        fn look_up<'a>(&'a self, _: &'a str, port: u16) -> LookingUp<'a> {
-            let answers = self.0.read().unwrap().iter().map(|ip| SocketAddr::new(*ip, port)).collect();
-            Box::pin(async move { Ok(answers) })
-        }
-    }
+    use crate::reach::tests::Answers;
+    use crate::reach::{AllowedTarget, SystemNames};
 
     fn rules(allow: &[&str]) -> (Webhooks, Arc<Answers>) {
         let allow = allow.iter().map(|text| AllowedTarget::try_from((*text).to_owned()).unwrap()).collect();
         let answers = Arc::new(Answers::default());
-        (Webhooks::new(true, allow, answers.clone()), answers)
+        (Webhooks::new(true, Reach::new(allow, answers.clone(), OwnPorts::default())), answers)
     }
 
     #[test]
@@ -347,7 +262,7 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn no_list_opens_a_port_of_this_node() {
         let (rules, answers) = rules(&["0.0.0.0/0", "::/0"]);
-        rules.protect(23_000);
+        rules.own_ports().protect(23_000);
         for host in
             ["127.0.0.1", "127.0.0.9", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]"]
         {
@@ -362,7 +277,8 @@ pub(crate) mod tests {
 
     #[test]
     fn an_owner_can_switch_webhooks_off() {
-        let off = Webhooks::new(false, Vec::new(), Arc::new(SystemNames::default()));
+        let reach = Reach::new(Vec::new(), Arc::new(SystemNames::default()), OwnPorts::default());
+        let off = Webhooks::new(false, reach);
         assert_eq!(off.read("https://example.org/hook"), Err(WebhookFault::Off));
     }
 }

@@ -63,7 +63,7 @@ pub async fn bind(config: &Config, tls: Option<&Tls>) -> Result<Option<Bound>, B
 /// Serves `bound` until the doors' tasks are told to stop. Returns at once.
 pub fn serve(bound: Bound, state: Shared) {
     let Some(mesh) = state.parts.http_mesh.clone() else { return };
-    state.parts.agents.webhooks().protect(bound.address.port());
+    state.parts.agents.webhooks().own_ports().protect(bound.address.port());
     mesh.listens_on(bound.address);
     let tasks = state.parts.tasks.clone();
     tasks.spawn_until_stopped(accept(bound, mesh, state));

@@ -115,6 +115,7 @@ impl Rig {
             store,
             mesh: None,
             http_mesh: None,
+            federation: None,
             naming,
             clock: clock.clone(),
             tasks: Tasks::new("doors"),

@@ -1,10 +1,10 @@
 //! The vocabulary of the hallway's tests: a node without doors, agents with keys, and a peer with a roster.
 
 use crate::agents::directory::{Directory, Member};
-use crate::agents::webhook::tests::Answers;
 use crate::agents::{self, Agent, Agents, Registrant};
 use crate::clock::{Clock, ManualClock};
 use crate::message::{Accepted, Carrier, Config, Hallway, Incoming, Refusal};
+use crate::reach::tests::Answers;
 use crate::tasks::Tasks;
 use amesh_proto::address::Naming;
 use amesh_proto::api::pending::Delivery;

@@ -5,10 +5,10 @@ pub(crate) mod receiver;
 
 use super::house::*;
 use crate::agents::Agent;
-use crate::agents::webhook::tests::Answers;
 use crate::clock::Clock;
 use crate::message::deliver::webhook::Config as WebhookConfig;
 use crate::message::{Accepted, Basis, Config, Incoming, Method, Status};
+use crate::reach::tests::Answers;
 use amesh_proto::api::agents::{AgentPatch, DeliverySettings};
 use amesh_proto::message::Priority;
 use amesh_proto::webhook::verify;
@@ -271,7 +271,7 @@ async fn a_port_that_became_the_nodes_own_is_not_reached_whatever_the_owner_list
         (House::posting(WebhookConfig::default()), Receiver::new(Answer::Status(200)).await);
     let (alice, bob) = (house.agent("alice").await, house.agent("bob").await);
     house.listens(&bob, &receiver.url("/")).await;
-    house.hallway.agents().webhooks().protect(receiver.port());
+    house.hallway.agents().webhooks().own_ports().protect(receiver.port());
     house.mail(&alice, "bob", "hi").await;
     assert_eq!(house.posting_of(&bob, 0), Some(Posting::GivenUp { attempts: 1 }));
     assert_eq!(receiver.connections(), 0);

@@ -174,12 +174,13 @@ impl Hallway {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agents::webhook::SystemNames;
+    use crate::reach::{OwnPorts, Reach, SystemNames};
     use amesh_proto::time::UnixMillis;
 
     #[test]
     fn attempts_are_at_once_after_half_a_minute_and_after_two_more_and_no_others() {
-        let rules = Webhooks::new(true, Vec::new(), Arc::new(SystemNames::default()));
+        let reach = Reach::new(Vec::new(), Arc::new(SystemNames::default()), OwnPorts::default());
+        let rules = Webhooks::new(true, reach);
         let posts = Posts::new(&Config::default(), 1, rules);
         let now = UnixMillis(1_000_000);
         let waiting = |attempts, s| Posting::Waiting { attempts, next_at: now.plus(Duration::from_secs(s)) };

@@ -1,9 +1,9 @@
 //! Which IP addresses are somebody else's public ones (WHK-8): everything that is not known to be public is refused, and
-//! an IPv4 address inside an IPv6 one is judged as what it is. Pure; called by [`super::Webhooks`].
+//! an IPv4 address inside an IPv6 one is judged as what it is. Pure; called by [`super::Reach`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Why an address is out of reach for webhooks; nothing for public ones.
+/// Why an address is out of reach; nothing for public ones.
 pub(super) fn why_not(ip: IpAddr) -> Option<&'static str> {
     match ip {
         IpAddr::V4(ip) => why_not_v4(ip),

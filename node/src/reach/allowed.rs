@@ -1,11 +1,11 @@
 //! One entry of the owner's list of targets that are not public: `127.0.0.1:8080`, `192.168.1.0/24`, `[::1]`,
-//! `[fd00::/8]:9000`. Read from the configuration; asked by [`super::Webhooks`].
+//! `[fd00::/8]:9000`. Read from the configuration; asked by [`super::Reach`].
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// Addresses, and perhaps one port of them, that webhooks may reach although they are not public.
+/// Addresses, and perhaps one port of them, that may be reached although they are not public.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AllowedTarget {

@@ -1,0 +1,162 @@
+//! Other providers of the protocol (AMP 06): who they are, by which key, and where. Built by `node`, closed until the owner
+//! opens it (DESIGN §6), asked by `http/control`. Nothing is sent to them or taken from them yet.
+
+mod budget;
+mod config;
+mod names;
+mod pages;
+
+pub use budget::Source;
+pub use config::{BadSetting, Config};
+
+use crate::clock::SharedClock;
+use crate::reach::{Names, OwnPorts, Reach, SystemNames};
+use amesh_discovery::providers::{Dns, DnsError, Looked, NotLookedUp, Providers, Settings, Step};
+use amesh_proto::key::PublicKey;
+use budget::{Budget, Spent};
+use names::DnsNames;
+use pages::HttpsPages;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What federation stands on.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Time.
+    pub clock: SharedClock,
+    /// The ports of this node, which no provider leads to.
+    pub own_ports: OwnPorts,
+    /// How names of hosts become addresses; nothing: as the settings say.
+    pub names: Option<Arc<dyn Names>>,
+}
+
+/// Why federation does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Setting(#[from] BadSetting),
+    /// The name servers cannot be used.
+    #[error("[federation] resolvers: {0}")]
+    Dns(#[from] DnsError),
+    /// No requests can be made.
+    #[error("no HTTP client could be made: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+/// Why a provider is not looked up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// The owner has not opened it.
+    #[error(
+        "federation is off; the owner opens it with `on = true` under [federation] in the configuration file"
+    )]
+    Off,
+    /// It is nobody outside.
+    #[error(transparent)]
+    NotLookedUp(#[from] NotLookedUp),
+    /// The source has had its look-ups.
+    #[error("too many providers were looked up in the last minute; try again in {retry_after} s")]
+    TooOften {
+        /// In seconds.
+        retry_after: u64,
+    },
+}
+
+/// What is known of a provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The provider, if there is one, and what each step came to.
+    pub looked: Looked,
+    /// Whether the owner pinned its key.
+    pub is_pinned: bool,
+    /// How long ago it was found out.
+    pub age: Duration,
+    /// For how long nobody is asked again.
+    pub fresh_for: Duration,
+}
+
+impl Resolved {
+    /// Why nothing may be exchanged with this provider; nothing where all is well.
+    #[must_use]
+    pub fn refused(&self) -> Option<&'static str> {
+        match &self.looked.provider {
+            None => Some("no step found a provider that can be used"),
+            Some(provider) if provider.key.is_some() => None,
+            Some(provider) if provider.step == Step::DnsTxt => Some(
+                "only DNS announces its key, which anybody on the way can change; its document over HTTPS or a pinned key must agree",
+            ),
+            Some(_) => {
+                Some("nothing shows its public key, neither its document nor GET /info at its endpoint")
+            }
+        }
+    }
+}
+
+/// See the module. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Federation {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    on: bool,
+    providers: Providers,
+    pins: HashMap<String, PublicKey>,
+    budget: Budget,
+    clock: SharedClock,
+}
+
+impl Federation {
+    /// Reads the settings. Nobody is asked for anything before [`Self::resolve`].
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(config: &Config, parts: Parts) -> Result<Self, StartError> {
+        let Parts { clock, own_ports, names } = parts;
+        let (pins, registry) = (config.pinned()?, config.registry()?);
+        let names = match names {
+            Some(names) => names,
+            None if config.resolvers.is_empty() => Arc::new(SystemNames::default()),
+            None => Arc::new(DnsNames(Dns::new(&config.resolvers)?)),
+        };
+        let reach = Reach::new(config.allow_addresses.clone(), names, own_ports);
+        let pages = HttpsPages::new(config.authorities.clone(), reach)?;
+        let texts = Dns::new(&config.resolvers)?;
+        let settings = Settings { registry, off: config.off() };
+        let providers = Providers::new(settings, Box::new(texts), Box::new(pages));
+        let budget = Budget::new(config.look_ups_per_minute);
+        Ok(Self { inner: Arc::new(Inner { on: config.on, providers, pins, budget, clock }) })
+    }
+
+    /// The provider of `domain`, on the account of `source`. With `anew` what is known does not count.
+    ///
+    /// # Errors
+    /// [`ResolveError`]. What went wrong while asking is told in [`Resolved`].
+    pub async fn resolve(&self, domain: &str, source: Source, anew: bool) -> Result<Resolved, ResolveError> {
+        let Inner { on, providers, pins, budget, clock } = &*self.inner;
+        if !on {
+            return Err(ResolveError::Off);
+        }
+        let pin = pins.get(&domain.trim_end_matches('.').to_ascii_lowercase());
+        let now = clock.monotonic();
+        let known = providers.known(domain, now)?.filter(|_| !anew);
+        let looked = match known {
+            Some(known) => known,
+            None => {
+                budget
+                    .take(source, now)
+                    .map_err(|Spent(retry_after)| ResolveError::TooOften { retry_after })?;
+                if anew {
+                    providers.forget(domain.trim_end_matches('.'));
+                }
+                providers.look_up(domain, pin, now).await?
+            }
+        };
+        let now = clock.monotonic();
+        let (age, fresh_for) = (now.saturating_sub(looked.found_at), looked.fresh_until.saturating_sub(now));
+        Ok(Resolved { looked, is_pinned: pin.is_some(), age, fresh_for })
+    }
+}

@@ -1,0 +1,69 @@
+//! Other providers, as the node's owner sees them (`amesh federation`), over the socket of [`super::control`].
+
+use serde::{Deserialize, Serialize};
+
+/// Look a provider up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolveProvider {
+    /// Its domain.
+    pub domain: String,
+    /// Ask, whatever is known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anew: bool,
+}
+
+/// A provider, and how it was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedProvider {
+    /// The domain that was asked for.
+    pub domain: String,
+    /// Whether anything may be exchanged with it.
+    pub usable: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// What was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<FoundProvider>,
+    /// Whether the owner pinned its key.
+    pub pinned: bool,
+    /// Seconds since this was found out.
+    pub age_s: u64,
+    /// Seconds for which nobody is asked again.
+    pub fresh_for_s: u64,
+    /// Every step that was tried, in order.
+    pub steps: Vec<StepTaken>,
+}
+
+/// What a provider says of itself, as far as it is believed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundProvider {
+    /// The step that found it: `dns_txt`, `well_known`, `registry` or `stale_cache`.
+    pub step: String,
+    /// The base of its API.
+    pub endpoint: String,
+    /// Of its key; only announced where there is no `public_key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// Its proven key, as PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
+    /// What it says it can do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
+    /// Whether the registry has checked it.
+    #[serde(default)]
+    pub registered: bool,
+}
+
+/// One step of discovery.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepTaken {
+    /// Which.
+    pub step: String,
+    /// `found`, `unproven`, `nothing`, `refused`, `failed` or `off`.
+    pub outcome: String,
+    /// Why it was refused or failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}

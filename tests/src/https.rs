@@ -1,0 +1,184 @@
+//! A stand-in for other people's web servers: HTTPS under an authority of the test's own, with good and bad answers. Used by
+//! tests of federation.
+
+use amesh::authorities::AuthorityFile;
+use anyhow::{Context, Result};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use std::collections::HashMap;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What is answered.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// 200 and this text.
+    Page(String),
+    /// This status.
+    Status(u16),
+    /// 302 to there.
+    Redirect(String),
+    /// 200, and text without end.
+    Endless,
+    /// Nothing, until the other end goes away.
+    Silence,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct HttpsServer {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// PEM.
+    authority: String,
+    books: Arc<Mutex<Books>>,
+    stopped: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    pages: HashMap<String, Answer>,
+    asked: Vec<String>,
+    connections: usize,
+}
+
+impl HttpsServer {
+    /// A server on this machine whose certificate is for these names.
+    ///
+    /// # Errors
+    /// When its certificate or its socket cannot be made.
+    pub fn start(names: &[&str]) -> Result<Self> {
+        let (authority, tls) = certified(names)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let (address, books) = (listener.local_addr()?, Arc::<Mutex<Books>>::default());
+        let stopped = Arc::<AtomicBool>::default();
+        let (known, stop) = (books.clone(), stopped.clone());
+        std::thread::Builder::new().name("web server".to_owned()).spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                let (tls, books) = (tls.clone(), known.clone());
+                std::thread::spawn(move || drop(serve(stream, tls, &books)));
+            }
+        })?;
+        Ok(Self { address, authority, books, stopped })
+    }
+
+    /// Its authority, for those who are to believe it.
+    ///
+    /// # Errors
+    /// When there is no room for the file.
+    pub fn authority(&self) -> Result<AuthorityFile> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("ca.pem");
+        std::fs::write(&path, &self.authority)?;
+        Ok(AuthorityFile::try_from(path)?)
+    }
+
+    /// Answers so from now on at `place`, a host with a path.
+    pub fn answers(&self, place: &str, answer: Answer) {
+        self.books().pages.insert(place.to_owned(), answer);
+    }
+
+    /// Has nothing at `place` any more.
+    pub fn forgets(&self, place: &str) {
+        self.books().pages.remove(place);
+    }
+
+    /// Every place that it was asked for.
+    #[must_use]
+    pub fn asked(&self) -> Vec<String> {
+        self.books().asked.clone()
+    }
+
+    /// How often somebody connected.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.books().connections
+    }
+
+    fn books(&self) -> std::sync::MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for HttpsServer {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+fn certified(names: &[&str]) -> Result<(String, Arc<ServerConfig>)> {
+    let (authority_key, key) = (KeyPair::generate()?, KeyPair::generate()?);
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, "the test's authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&authority_key)?;
+    let params = CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())?;
+    let certificate = params.signed_by(&key, &authority, &authority_key)?;
+    let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(anyhow::Error::msg)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)?;
+    Ok((authority.pem(), Arc::new(config)))
+}
+
+fn serve(stream: TcpStream, tls: Arc<ServerConfig>, books: &Mutex<Books>) -> Result<()> {
+    let books = || books.lock().unwrap_or_else(PoisonError::into_inner);
+    books().connections += 1;
+    let mut stream = BufReader::new(StreamOwned::new(ServerConnection::new(tls)?, stream));
+    let mut head = Vec::new();
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        match line.trim_end() {
+            "" => break,
+            line => head.push(line.to_owned()),
+        }
+    }
+    let path = head.first().and_then(|line| line.split(' ').nth(1)).context("no request")?;
+    let mut headers = head.iter().filter_map(|line| line.split_once(": "));
+    let host = headers.find(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let place = format!("{}{path}", host.context("no host")?.1);
+    let answer = books().pages.get(&place).cloned().unwrap_or(Answer::Status(404));
+    books().asked.push(place);
+    say(stream.get_mut(), answer)?;
+    stream.get_mut().conn.send_close_notify();
+    stream.get_mut().flush()?;
+    Ok(())
+}
+
+fn say(out: &mut StreamOwned<ServerConnection, TcpStream>, answer: Answer) -> io::Result<()> {
+    match answer {
+        Answer::Page(text) => {
+            write!(
+                out,
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
+                text.len()
+            )
+        }
+        Answer::Status(status) => {
+            write!(out, "HTTP/1.1 {status} Said So\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        }
+        Answer::Redirect(to) => {
+            write!(
+                out,
+                "HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            )
+        }
+        Answer::Endless => {
+            write!(out, "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")?;
+            loop {
+                out.write_all(&[b' '; 4096])?;
+            }
+        }
+        Answer::Silence => out.read_to_end(&mut Vec::new()).map(drop),
+    }
+}

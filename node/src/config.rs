@@ -130,7 +130,7 @@ impl Config {
     }
 }
 
-const SETTINGS: [&str; 19] = [
+const SETTINGS: [&str; 20] = [
     "data_dir",
     "host",
     "org",

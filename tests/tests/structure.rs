@@ -18,7 +18,10 @@ const NODE_LINE: [(&str, &[&str]); 16] = [
     ("mesh", &["tasks", "clock", "waking", "attachments", "agents", "message"]),
     ("bridge", &["tasks", "clock", "waking", "authorities", "agents", "message"]),
     ("federation", &["tasks", "clock", "authorities", "reach"]),
-    ("http", &["tasks", "clock", "waking", "attachments", "agents", "message", "mesh", "bridge", "federation"]),
+    (
+        "http",
+        &["tasks", "clock", "waking", "attachments", "agents", "message", "mesh", "bridge", "federation"],
+    ),
     (
         "config",
         &["tasks", "clock", "authorities", "agents", "message", "mesh", "bridge", "federation", "http"],

@@ -193,27 +193,6 @@ impl JoinArgs {
     }
 }
 
-/// `amesh federation`.
-#[derive(Debug, Args)]
-pub struct FederationArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub action: FederationAction,
-}
-
-/// What `amesh federation` can do.
-#[derive(Debug, Subcommand)]
-pub enum FederationAction {
-    /// Find the provider of DOMAIN and say by which step, with which key, and why it is refused.
-    Resolve {
-        /// The provider's domain.
-        domain: String,
-        /// Ask, whatever is known from before.
-        #[arg(long)]
-        anew: bool,
-    },
-}
-
 /// `amesh peers`.
 #[derive(Debug, Args)]
 pub struct PeersArgs {
@@ -236,41 +215,6 @@ pub enum PeersAction {
     Promote {
         /// The node's id, its host name, or the end of its id.
         id: String,
-    },
-}
-
-/// `amesh hosts`.
-#[derive(Debug, Args)]
-pub struct HostsArgs {
-    /// What to do with them; nothing lists them.
-    #[command(subcommand)]
-    pub action: Option<HostsAction>,
-}
-
-/// What `amesh hosts` can do.
-#[derive(Debug, Subcommand)]
-pub enum HostsAction {
-    /// List hosts and requests.
-    List,
-    /// Take a host that asks; its agents and those here can write to each other then.
-    Accept {
-        /// Its name.
-        name: String,
-    },
-    /// Do not take a host that asks.
-    Refuse {
-        /// Its name.
-        name: String,
-    },
-    /// Remove a host that was accepted; those in the configuration file are taken out there.
-    Remove {
-        /// Its name.
-        name: String,
-    },
-    /// Forget the key of an agent at such a host: the next one it signs with is taken as its first.
-    Forget {
-        /// The agent's address.
-        address: String,
     },
 }
 
@@ -560,9 +504,11 @@ pub struct ManArgs {
 }
 
 mod agents;
+mod outside;
 mod setup;
 mod values;
 pub use agents::{AgentsAction, AgentsArgs, OwnersAction, OwnersArgs};
+pub use outside::{FederationAction, FederationArgs, HostsAction, HostsArgs};
 pub use setup::*;
 use values::{duration, json_object, message_id, message_type, priority};
 

@@ -1,0 +1,59 @@
+//! `amesh hosts` and `amesh federation`: what can be typed about those outside the mesh. Part of [`super`].
+
+use clap::{Args, Subcommand};
+
+/// `amesh hosts`.
+#[derive(Debug, Args)]
+pub struct HostsArgs {
+    /// What to do with them; nothing lists them.
+    #[command(subcommand)]
+    pub action: Option<HostsAction>,
+}
+
+/// What `amesh hosts` can do.
+#[derive(Debug, Subcommand)]
+pub enum HostsAction {
+    /// List hosts and requests.
+    List,
+    /// Take a host that asks; its agents and those here can write to each other then.
+    Accept {
+        /// Its name.
+        name: String,
+    },
+    /// Do not take a host that asks.
+    Refuse {
+        /// Its name.
+        name: String,
+    },
+    /// Remove a host that was accepted; those in the configuration file are taken out there.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// Forget the key of an agent at such a host: the next one it signs with is taken as its first.
+    Forget {
+        /// The agent's address.
+        address: String,
+    },
+}
+
+/// `amesh federation`.
+#[derive(Debug, Args)]
+pub struct FederationArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: FederationAction,
+}
+
+/// What `amesh federation` can do.
+#[derive(Debug, Subcommand)]
+pub enum FederationAction {
+    /// Find the provider of DOMAIN and say by which step, with which key, and why it is refused.
+    Resolve {
+        /// The provider's domain.
+        domain: String,
+        /// Ask, whatever is known from before.
+        #[arg(long)]
+        anew: bool,
+    },
+}

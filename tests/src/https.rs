@@ -1,10 +1,11 @@
 //! A stand-in for other people's web servers: HTTPS under an authority of the test's own, with good and bad answers. Used by
 //! tests of federation.
 
+use crate::authority::Authority;
 use amesh::authorities::AuthorityFile;
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::collections::HashMap;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -114,19 +115,15 @@ impl Drop for HttpsServer {
 }
 
 fn certified(names: &[&str]) -> Result<(String, Arc<ServerConfig>)> {
-    let (authority_key, key) = (KeyPair::generate()?, KeyPair::generate()?);
-    let mut params = CertificateParams::new(Vec::new())?;
-    params.distinguished_name.push(DnType::CommonName, "the test's authority");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = params.self_signed(&authority_key)?;
-    let params = CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())?;
-    let certificate = params.signed_by(&key, &authority, &authority_key)?;
-    let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(anyhow::Error::msg)?;
+    let authority = Authority::named("the test's authority")?;
+    let (certificate, key) = authority.vouches_for(names)?;
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes())?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)?;
+        .with_single_cert(vec![certificate], key)?;
     Ok((authority.pem(), Arc::new(config)))
 }
 

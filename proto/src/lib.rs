@@ -8,6 +8,7 @@ pub mod api;
 pub mod attachment;
 pub mod canonical;
 pub mod card;
+pub mod delivery;
 mod fixed;
 mod fold;
 pub mod id;

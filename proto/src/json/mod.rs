@@ -124,6 +124,21 @@ impl<'a> Document<'a> {
         writer.finish()
     }
 
+    /// The document as Python's `json.dumps` writes it by default, members and numbers as received.
+    #[must_use]
+    pub fn python_dumps(&self) -> String {
+        let mut writer = Writer::python(self.text.len() + self.text.len() / 8);
+        writer.object(&self.root, None);
+        writer.finish()
+    }
+
+    /// Whether every string means the same to a hash once it is spelled anew: it stands in one of the spellings that
+    /// verifiers try besides the received one.
+    #[must_use]
+    pub fn can_be_respelled(&self) -> bool {
+        !self.facts.raw_differs || !self.facts.ascii_differs
+    }
+
     pub(crate) fn facts(&self) -> Facts {
         self.facts
     }

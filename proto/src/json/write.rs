@@ -1,4 +1,4 @@
-//! Writing a token tree in another order and spelling, without whitespace.
+//! Writing a token tree in another order and spelling, without whitespace or with Python's.
 
 use super::text::{Speller, Text};
 use super::{Node, Object, order};
@@ -31,6 +31,7 @@ pub(crate) struct Writer {
     out: String,
     order: KeyOrder,
     speller: Option<Speller>,
+    between: (&'static str, &'static str),
 }
 
 impl Writer {
@@ -41,7 +42,13 @@ impl Writer {
             (Spelling::Raw, _) => Some(Speller::JavaScript),
             (Spelling::Ascii, _) => Some(Speller::Python),
         };
-        Self { out: String::with_capacity(capacity), order, speller }
+        Self { out: String::with_capacity(capacity), order, speller, between: (",", ":") }
+    }
+
+    /// As Python's `json.dumps` writes by default: with a blank after every comma and colon.
+    pub(crate) fn python(capacity: usize) -> Self {
+        let writer = Self::new(KeyOrder::AsReceived, Spelling::Ascii, capacity);
+        Self { between: (", ", ": "), ..writer }
     }
 
     /// Writes an object, without the member at index `omitted` as received.
@@ -60,10 +67,10 @@ impl Writer {
                 continue;
             }
             if !std::mem::take(&mut first) {
-                self.out.push(',');
+                self.out.push_str(self.between.0);
             }
             self.text(&members[index].key);
-            self.out.push(':');
+            self.out.push_str(self.between.1);
             self.value(&members[index].value);
         }
         self.out.push('}');
@@ -78,7 +85,7 @@ impl Writer {
                 self.out.push('[');
                 for (index, item) in items.iter().enumerate() {
                     if index > 0 {
-                        self.out.push(',');
+                        self.out.push_str(self.between.0);
                     }
                     self.value(item);
                 }

@@ -1,6 +1,6 @@
 //! The amesh node as a library. The binary in `bin/amesh.rs` is a thin command line over it.
 //!
-//! Dependencies point one way: `tasks`, `clock`, `waking`, `authorities`, `reach` ← `attachments`, `agents` ← `message` ← `mesh`, `bridge`, `federation` ← `http` ← `config`, `node`;
+//! Dependencies point one way: `tasks`, `clock`, `waking`, `private`, `authorities`, `reach` ← `attachments`, `agents` ← `message` ← `mesh`, `bridge`, `federation` ← `http` ← `config`, `node`;
 //! apart from that, `authorities` ← `client` ← `cli` (DESIGN §2; `tests/tests/structure.rs` holds it).
 
 pub mod agents;
@@ -16,6 +16,7 @@ pub mod http;
 pub mod mesh;
 pub mod message;
 pub mod node;
+pub mod private;
 pub mod reach;
 pub mod tasks;
 pub mod waking;

@@ -18,8 +18,9 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::federation::{self, Federation};
 use crate::http::{self, Tls, control};
-use crate::mesh::{self, Identity, Mesh, MeshError, private_dir};
+use crate::mesh::{self, Identity, Mesh, MeshError};
 use crate::message::{self, Hallway};
+use crate::private::private_dir;
 use crate::tasks::Tasks;
 use crate::waking::Waking;
 use amesh_discovery::finder::{Event, Finder};
@@ -99,7 +100,7 @@ impl App {
             start_mesh(&config, &data_dir, identity, &store, &hallway, (&clock, &waking), &groups).await?;
         agents.webhooks().own_ports().protect(mesh.listen_addr().port());
         let http_mesh = start_http_mesh(&config, &store, &hallway, (&clock, &waking))?;
-        let federation = start_federation(&config, &agents, &clock)?;
+        let federation = start_federation(&config, &agents, &clock, &data_dir)?;
         hallway.start_expiry(waking.clone());
         if let Some(tls) = &tls {
             tls.watch(&groups.doors, clock.clone(), waking.clone());
@@ -236,9 +237,12 @@ fn start_federation(
     config: &Config,
     agents: &Agents,
     clock: &SharedClock,
+    data_dir: &Path,
 ) -> Result<Federation, federation::StartError> {
     let own_ports = agents.webhooks().own_ports().clone();
-    let parts = federation::Parts { clock: clock.clone(), own_ports, names: None };
+    let provider = &agents.directory().naming().provider;
+    let own = federation::OwnProvider::load_or_create(&config.federation, provider, data_dir)?;
+    let parts = federation::Parts { clock: clock.clone(), own_ports, names: None, own };
     let authorities = config.ca_certificates.clone();
     Federation::start(&federation::Config { authorities, ..config.federation.clone() }, parts)
 }

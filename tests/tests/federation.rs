@@ -83,7 +83,7 @@ impl World {
     fn node(&self, config: &Config) -> Result<Federation> {
         let names = Ported { dns: Dns::new(&config.resolvers)?, port: self.web.address.port() };
         let own_ports = self.own_ports.clone();
-        let parts = Parts { clock: self.clock.clone(), own_ports, names: Some(Arc::new(names)) };
+        let parts = Parts { clock: self.clock.clone(), own_ports, names: Some(Arc::new(names)), own: None };
         Ok(Federation::start(config, parts)?)
     }
 

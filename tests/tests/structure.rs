@@ -6,18 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 const CRATES: [&str; 6] = ["proto", "store", "discovery", "node", "tests", "examples"];
 
 /// What each top-level module of `node` may see. `client` and `cli` stand apart from the line.
-const NODE_LINE: [(&str, &[&str]); 16] = [
+const NODE_LINE: [(&str, &[&str]); 17] = [
     ("tasks", &[]),
     ("clock", &[]),
     ("waking", &["tasks", "clock"]),
     ("authorities", &[]),
+    ("private", &[]),
     ("reach", &["tasks"]),
     ("attachments", &["tasks"]),
     ("agents", &["tasks", "clock", "reach"]),
     ("message", &["tasks", "clock", "waking", "authorities", "agents"]),
-    ("mesh", &["tasks", "clock", "waking", "attachments", "agents", "message"]),
+    ("mesh", &["tasks", "clock", "waking", "private", "attachments", "agents", "message"]),
     ("bridge", &["tasks", "clock", "waking", "authorities", "agents", "message"]),
-    ("federation", &["tasks", "clock", "authorities", "reach"]),
+    ("federation", &["tasks", "clock", "private", "authorities", "reach"]),
     (
         "http",
         &["tasks", "clock", "waking", "attachments", "agents", "message", "mesh", "bridge", "federation"],
@@ -28,7 +29,19 @@ const NODE_LINE: [(&str, &[&str]); 16] = [
     ),
     (
         "node",
-        &["tasks", "clock", "waking", "agents", "message", "mesh", "bridge", "federation", "http", "config"],
+        &[
+            "tasks",
+            "clock",
+            "waking",
+            "private",
+            "agents",
+            "message",
+            "mesh",
+            "bridge",
+            "federation",
+            "http",
+            "config",
+        ],
     ),
     ("client", &["authorities"]),
     ("cli", &["client", "clock"]),

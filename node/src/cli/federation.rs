@@ -4,11 +4,40 @@ use super::args::{FederationAction, FederationArgs};
 use super::context::Context;
 use super::output::Trouble;
 use super::table::{shown, table};
-use amesh_proto::api::federation::{ResolveProvider, ResolvedProvider};
+use amesh_proto::api::federation::{FederationStatus, ResolveProvider, ResolvedProvider};
 
 pub(super) async fn federation(ctx: &Context, args: &FederationArgs) -> anyhow::Result<()> {
-    let FederationAction::Resolve { domain, anew } = &args.action;
-    let request = ResolveProvider { domain: domain.clone(), anew: *anew };
+    match &args.action {
+        FederationAction::Status => status(ctx).await,
+        FederationAction::Resolve { domain, anew } => resolve(ctx, domain, *anew).await,
+    }
+}
+
+async fn status(ctx: &Context) -> anyhow::Result<()> {
+    let status = ctx.control()?.federation().await.map_err(Trouble::from)?;
+    ctx.out.show(&status, || standing(&status))
+}
+
+fn standing(status: &FederationStatus) -> String {
+    let Some(own) = status.provider.as_ref() else {
+        let how = match status.on {
+            true => {
+                "This node looks other providers up and is none itself; `domain` under [federation] makes it one."
+            }
+            false => "Federation is off; `on = true` under [federation] in the configuration file opens it.",
+        };
+        return how.to_owned();
+    };
+    let records = own.dns_records.join("\n");
+    let (domain, endpoint, print) = (&own.domain, &own.endpoint, &own.fingerprint);
+    format!(
+        "{domain}\n  endpoint  {endpoint}\n  key       {print}\n\nDNS records that announce it:\n\n{records}\n\n{}",
+        own.public_key.trim_end()
+    )
+}
+
+async fn resolve(ctx: &Context, domain: &str, anew: bool) -> anyhow::Result<()> {
+    let request = ResolveProvider { domain: domain.to_owned(), anew };
     let resolved = ctx.control()?.resolve_provider(&request).await.map_err(Trouble::from)?;
     ctx.out.show(&resolved, || text(&resolved))?;
     match &resolved.refused {

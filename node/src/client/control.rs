@@ -7,7 +7,7 @@ use amesh_proto::api::control::{
     RemovePeer, Status, VerifyReport,
 };
 use amesh_proto::api::error::ErrorBody;
-use amesh_proto::api::federation::{ResolveProvider, ResolvedProvider};
+use amesh_proto::api::federation::{FederationStatus, ResolveProvider, ResolvedProvider};
 use amesh_proto::api::owner::{
     AddOwner, AgentForgotten, AgentRenamed, ForgetAgent, MadeInviteCode, NewInviteCode, Owner, OwnerAdded,
     OwnerList, RenameAgent, SetOwner,
@@ -129,6 +129,14 @@ impl Control {
     /// As any owner's request.
     pub async fn forget_outsider(&self, address: &str) -> Result<Done, ControlError> {
         self.post("/hosts/forget", &ForgetOutsider { address: address.to_owned() }, SOON).await
+    }
+
+    /// This node as a provider.
+    ///
+    /// # Errors
+    /// As any owner's request.
+    pub async fn federation(&self) -> Result<FederationStatus, ControlError> {
+        self.get("/federation").await
     }
 
     /// Looks a provider up.

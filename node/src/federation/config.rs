@@ -15,6 +15,16 @@ use std::net::SocketAddr;
 pub struct Config {
     /// Look other providers up when the owner asks for one. Off: nobody outside is asked for anything.
     pub on: bool,
+    /// The domain for which this node speaks to other providers: that of its own agents, as in `provider`. Nothing: it can look
+    /// others up and is no provider itself. One node of a mesh is; its key is in `provider.key` in its data directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Where others reach this provider. Nothing: `https://DOMAIN/v1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Whom people of other providers may write to, shown in the public document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
     /// How a provider is found. What is left out is not done; the order is always this one. `stale_cache` lets what was
     /// found before stand in for up to a week while nobody answers.
     pub discovery: Vec<Step>,
@@ -39,6 +49,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             on: false,
+            domain: None,
+            endpoint: None,
+            contact: None,
             discovery: STEPS.to_vec(),
             resolvers: Vec::new(),
             registry: "https://registry.agentmessaging.org/providers".to_owned(),
@@ -58,6 +71,26 @@ pub enum BadSetting {
         "[federation] registry = {0:?} cannot be used: expected an https:// address without query or password"
     )]
     Registry(String),
+    /// A domain whose addresses this node's agents do not have.
+    #[error(
+        "[federation] domain = {domain:?} cannot be used: the agents of this node have addresses of {provider:?}; set `provider` to the same domain"
+    )]
+    Domain {
+        /// The one that was set.
+        domain: String,
+        /// The one of the agents.
+        provider: String,
+    },
+    /// A domain that only a local network knows (ADR-12).
+    #[error(
+        "[federation] domain = {0:?} cannot be used: nobody outside can find a name of the local network"
+    )]
+    LocalDomain(String),
+    /// No address that others could be told.
+    #[error(
+        "[federation] endpoint = {0:?} cannot be used: expected an https:// address without user name, query or ';'"
+    )]
+    Endpoint(String),
     /// A pin that is no key.
     #[error(
         "[federation] pins: what stands for {0:?} is no Ed25519 public key; expected 64 hexadecimal digits or PEM"

@@ -1,15 +1,18 @@
 //! Other providers of the protocol (AMP 06): who they are, by which key, and where. Built by `node`, closed until the owner
-//! opens it (DESIGN §6), asked by `http/control`. Nothing is sent to them or taken from them yet.
+//! opens it (DESIGN §6), asked by `http`; and who this node is to them. Nothing is sent to them or taken from them yet.
 
 mod budget;
 mod config;
 mod names;
+mod own;
 mod pages;
 
 pub use budget::Source;
 pub use config::{BadSetting, Config};
+pub use own::OwnProvider;
 
 use crate::clock::SharedClock;
+use crate::private::FileError;
 use crate::reach::{Names, OwnPorts, Reach, SystemNames};
 use amesh_discovery::providers::{Dns, DnsError, Looked, NotLookedUp, Providers, Settings, Step};
 use amesh_proto::key::PublicKey;
@@ -17,6 +20,7 @@ use budget::{Budget, Spent};
 use names::DnsNames;
 use pages::HttpsPages;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +33,8 @@ pub struct Parts {
     pub own_ports: OwnPorts,
     /// How names of hosts become addresses; nothing: as the settings say.
     pub names: Option<Arc<dyn Names>>,
+    /// This node as a provider, if it is one.
+    pub own: Option<OwnProvider>,
 }
 
 /// Why federation does not start.
@@ -37,6 +43,14 @@ pub enum StartError {
     /// A setting cannot be used.
     #[error(transparent)]
     Setting(#[from] BadSetting),
+    /// The provider key cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file of the provider key holds something else.
+    #[error(
+        "{0} does not hold a provider key (64 hex digits); restore it from a copy, or move it aside and announce a new key"
+    )]
+    Key(PathBuf),
     /// The name servers cannot be used.
     #[error("[federation] resolvers: {0}")]
     Dns(#[from] DnsError),
@@ -107,6 +121,7 @@ struct Inner {
     pins: HashMap<String, PublicKey>,
     budget: Budget,
     clock: SharedClock,
+    own: Option<OwnProvider>,
 }
 
 impl Federation {
@@ -115,7 +130,7 @@ impl Federation {
     /// # Errors
     /// [`StartError`].
     pub fn start(config: &Config, parts: Parts) -> Result<Self, StartError> {
-        let Parts { clock, own_ports, names } = parts;
+        let Parts { clock, own_ports, names, own } = parts;
         let (pins, registry) = (config.pinned()?, config.registry()?);
         let names = match names {
             Some(names) => names,
@@ -128,7 +143,19 @@ impl Federation {
         let settings = Settings { registry, off: config.off() };
         let providers = Providers::new(settings, Box::new(texts), Box::new(pages));
         let budget = Budget::new(config.look_ups_per_minute);
-        Ok(Self { inner: Arc::new(Inner { on: config.on, providers, pins, budget, clock }) })
+        Ok(Self { inner: Arc::new(Inner { on: config.on, providers, pins, budget, clock, own }) })
+    }
+
+    /// Whether the owner has opened it.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.inner.on
+    }
+
+    /// This node as a provider, if it is one.
+    #[must_use]
+    pub fn own(&self) -> Option<&OwnProvider> {
+        self.inner.own.as_ref()
     }
 
     /// The provider of `domain`, on the account of `source`. With `anew` what is known does not count.
@@ -136,7 +163,7 @@ impl Federation {
     /// # Errors
     /// [`ResolveError`]. What went wrong while asking is told in [`Resolved`].
     pub async fn resolve(&self, domain: &str, source: Source, anew: bool) -> Result<Resolved, ResolveError> {
-        let Inner { on, providers, pins, budget, clock } = &*self.inner;
+        let Inner { on, providers, pins, budget, clock, .. } = &*self.inner;
         if !on {
             return Err(ResolveError::Off);
         }

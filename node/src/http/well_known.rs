@@ -25,12 +25,20 @@ pub(crate) async fn document(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
+    let own = state.parts.federation.as_ref().and_then(|federation| federation.own());
+    // Programs on this machine go on using the door they came by; everybody else is told the one address that DNS tells too.
+    let endpoint = match own {
+        Some(own) if !peer.is_local() => own.endpoint().to_owned(),
+        _ => format!("{}{DEFAULT_BASE}", origin(&peer, &uri, &headers)),
+    };
     let document = WellKnown {
         version: "AMP1".to_owned(),
-        endpoint: format!("{}{DEFAULT_BASE}", origin(&peer, &uri, &headers)),
+        endpoint,
         provider: state.parts.naming.provider.clone(),
+        public_key: own.map(|own| own.public_key().to_pem()),
+        fingerprint: own.map(|own| own.public_key().fingerprint()),
         capabilities: capabilities(&state),
-        ..WellKnown::default()
+        contact: own.and_then(|own| own.contact().map(str::to_owned)),
     };
     let mut response = Json(document).into_response();
     response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

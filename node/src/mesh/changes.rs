@@ -1,13 +1,13 @@
 //! The one place where a change of membership takes effect: on disk first, then on tasks, directory, rosters and the
 //! queues, then at the other members. Called by whoever changed it: `greet`, `join`, `session`, `control`.
 
-use super::files::FileError;
 use super::membership::Changed;
 use super::peer::Peer;
 use super::peers::{PeerHandle, Stop};
 use super::shared::Shared;
 use crate::agents::directory::Member;
 use crate::message::Settled;
+use crate::private::FileError;
 use amesh_discovery::finder::Announcement;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::wire::Frame;

@@ -55,7 +55,7 @@ impl Config {
     /// The secret of a mesh that is open to everybody who has it.
     pub(super) fn open_secret(&self) -> Result<Option<[u8; 32]>, StartError> {
         let Some(text) = &self.secret else { return Ok(None) };
-        super::identity::parse_hex(text.as_bytes()).map(|secret| Some(*secret)).ok_or(StartError::Secret)
+        crate::private::parse_hex(text.as_bytes()).map(|secret| Some(*secret)).ok_or(StartError::Secret)
     }
 
     pub(super) fn window(&self) -> Window {

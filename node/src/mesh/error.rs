@@ -1,7 +1,7 @@
 //! Why the mesh did not do what its owner asked. Read by the control socket.
 
 use super::endpoint::EndpointError;
-use super::files::FileError;
+use crate::private::FileError;
 use amesh_proto::ticket::TicketError;
 
 /// Why the mesh did not start.

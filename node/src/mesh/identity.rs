@@ -1,10 +1,9 @@
 //! The node key: one Ed25519 key per machine, outside the store, which authenticates every link and signs the
 //! roster and the member list (DESIGN §3). Called by `node` at start and by the rest of `mesh`.
 
-use super::files::{self, FileError};
+use crate::private::{self as files, FileError};
 use amesh_proto::node_id::{NodeId, NodeKey};
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
 
 /// This node's key and the id that follows from it.
 #[derive(Debug, Clone)]
@@ -34,18 +33,7 @@ impl Identity {
     pub fn load_or_create(data_dir: &Path) -> Result<Self, IdentityError> {
         files::private_dir(data_dir)?;
         let path = data_dir.join(KEY_FILE);
-        if let Some(content) = files::read_private(&path)?.map(Zeroizing::new) {
-            let seed = parse_hex(&content).ok_or(IdentityError::Malformed(path))?;
-            return Ok(Self::from_seed(&seed));
-        }
-        let seed = Zeroizing::new(rand::random::<[u8; 32]>());
-        let mut text = Zeroizing::new(String::with_capacity(65));
-        for byte in seed.iter() {
-            text.push(HEX[usize::from(byte >> 4)]);
-            text.push(HEX[usize::from(byte & 15)]);
-        }
-        text.push('\n');
-        files::write_private(&path, text.as_bytes())?;
+        let seed = files::seed(&path)?.ok_or(IdentityError::Malformed(path))?;
         Ok(Self::from_seed(&seed))
     }
 
@@ -77,23 +65,7 @@ impl Identity {
     }
 }
 
-/// 64 hex digits, with white space around them.
-pub(super) fn parse_hex(content: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
-    let text = content.trim_ascii();
-    if text.len() != 64 {
-        return None;
-    }
-    let mut seed = Zeroizing::new([0; 32]);
-    for (byte, pair) in seed.iter_mut().zip(text.chunks_exact(2)) {
-        let high = char::from(pair[0]).to_digit(16)?;
-        let low = char::from(pair[1]).to_digit(16)?;
-        *byte = u8::try_from(high << 4 | low).ok()?;
-    }
-    Some(seed)
-}
-
 const KEY_FILE: &str = "node.key";
-const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
 
 #[cfg(test)]
 mod tests {

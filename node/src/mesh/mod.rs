@@ -16,7 +16,6 @@ mod dial;
 mod endpoint;
 mod error;
 mod faults;
-mod files;
 mod frames;
 mod greet;
 mod identity;
@@ -55,7 +54,6 @@ mod wanted;
 pub use config::Config;
 pub use endpoint::EndpointError;
 pub use error::{MeshError, StartError};
-pub use files::{FileError, private_dir};
 pub use identity::{Identity, IdentityError};
 
 use crate::clock::SharedClock;

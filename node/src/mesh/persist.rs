@@ -2,7 +2,7 @@
 //! never brings a removed member or an old secret back (DESIGN §3). Called by `mod` at start and by `shared`.
 
 use super::error::StartError;
-use super::files::{self, FileError};
+use crate::private::{self as files, FileError};
 use crate::tasks::Tasks;
 use amesh_proto::member::MeshState;
 use std::path::{Path, PathBuf};

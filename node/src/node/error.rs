@@ -3,7 +3,8 @@
 use crate::bridge::http_mesh;
 use crate::federation;
 use crate::http::{BindError, TlsError, control::ControlError};
-use crate::mesh::{FileError, IdentityError, StartError};
+use crate::mesh::{IdentityError, StartError};
+use crate::private::FileError;
 use crate::tasks::StillRunning;
 use amesh_proto::injection::RuleError;
 use amesh_store::{OpenError, StoreError};

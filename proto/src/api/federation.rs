@@ -2,6 +2,31 @@
 
 use serde::{Deserialize, Serialize};
 
+/// This node as a provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FederationStatus {
+    /// Whether the owner has opened federation.
+    pub on: bool,
+    /// What others are told of this node, where it is a provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<OwnProviderStatus>,
+}
+
+/// What others are told of this node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnProviderStatus {
+    /// Its domain.
+    pub domain: String,
+    /// The base of its API.
+    pub endpoint: String,
+    /// Of its key.
+    pub fingerprint: String,
+    /// Its key, as PEM.
+    pub public_key: String,
+    /// DNS records in the notation of zone files.
+    pub dns_records: Vec<String>,
+}
+
 /// Look a provider up.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResolveProvider {

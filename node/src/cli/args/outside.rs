@@ -48,6 +48,8 @@ pub struct FederationArgs {
 /// What `amesh federation` can do.
 #[derive(Debug, Subcommand)]
 pub enum FederationAction {
+    /// Say what this node is to other providers, with the DNS records that announce it.
+    Status,
     /// Find the provider of DOMAIN and say by which step, with which key, and why it is refused.
     Resolve {
         /// The provider's domain.

@@ -6,9 +6,25 @@ use crate::http::error::Problem;
 use crate::http::state::Shared;
 use amesh_discovery::providers::Outcome;
 use amesh_proto::api::error::code;
-use amesh_proto::api::federation::{FoundProvider, ResolvedProvider, StepTaken};
+use amesh_proto::api::federation::{
+    FederationStatus, FoundProvider, OwnProviderStatus, ResolvedProvider, StepTaken,
+};
 use amesh_proto::api::fields::Fields;
 use axum::extract::State;
+
+/// `GET /federation`
+pub(crate) async fn status(State(state): State<Shared>) -> axum::Json<FederationStatus> {
+    let federation = state.parts.federation.as_ref();
+    let own = federation.and_then(|federation| federation.own());
+    let provider = own.map(|own| OwnProviderStatus {
+        domain: own.domain().to_owned(),
+        endpoint: own.endpoint().to_owned(),
+        fingerprint: own.public_key().fingerprint(),
+        public_key: own.public_key().to_pem(),
+        dns_records: vec![own.dns_record()],
+    });
+    axum::Json(FederationStatus { on: federation.is_some_and(|federation| federation.is_on()), provider })
+}
 
 /// `POST /federation/resolve`
 pub(crate) async fn resolve(

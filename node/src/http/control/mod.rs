@@ -47,6 +47,7 @@ fn routes(state: Shared) -> Router {
         .route("/hosts/refuse", post(hosts::refuse))
         .route("/hosts/remove", post(hosts::remove))
         .route("/hosts/forget", post(hosts::forget))
+        .route("/federation", get(federation::status))
         .route("/federation/resolve", post(federation::resolve))
         .route("/queue", get(queue::list))
         .route("/db/backup", post(db::backup))

@@ -183,6 +183,34 @@ async fn what_is_public_needs_no_key_and_promises_only_what_is_on() {
 }
 
 #[tokio::test]
+async fn a_provider_shows_one_key_everywhere_and_the_world_its_one_endpoint() {
+    let rig = Rig::of_a_provider();
+    let info = rig.ask(Method::GET, "/v1/info", None, None).await.body;
+    let document = "/.well-known/agent-messaging.json";
+    let here = rig.ask(Method::GET, document, None, None).await.body;
+    assert_eq!(here["endpoint"], "http://localhost:23000/api/v1");
+    let own = rig.state.parts.federation.as_ref().unwrap().own().unwrap();
+    for shown in [&info, &here] {
+        assert_eq!(shown["public_key"], own.public_key().to_pem());
+        assert_eq!(shown["fingerprint"], own.public_key().fingerprint());
+    }
+    let outside = Peer {
+        remote: "203.0.113.9:50000".parse().unwrap(),
+        local: "192.0.2.1:443".parse().unwrap(),
+        shown: None,
+        _place: None,
+    };
+    let request =
+        Request::builder().uri(document).header("host", "192.0.2.1:443").body(Body::empty()).unwrap();
+    let answer = rig.doors.answer(outside, request).await;
+    let read = answer.into_body().collect().await.unwrap().to_bytes();
+    let read = Announcement::from_well_known(&read).unwrap();
+    assert_eq!(read.endpoint, "https://api.corp.test/v1");
+    assert_eq!(read.key.as_ref(), Some(own.public_key()));
+    assert!(own.dns_record().contains(&read.fingerprint.unwrap()));
+}
+
+#[tokio::test]
 async fn browsers_are_strangers() {
     let rig = Rig::new();
     let anna = rig.register("anna").await;

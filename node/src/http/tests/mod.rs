@@ -18,6 +18,7 @@ mod waiting;
 use crate::agents::Agents;
 use crate::agents::directory::Directory;
 use crate::clock::ManualClock;
+use crate::federation;
 use crate::http::serve::Doors;
 use crate::http::state::{Parts, Peer, Shared, State};
 use crate::http::{Bound, Config, bind};
@@ -94,8 +95,38 @@ impl Rig {
         Self::admitting(Default::default(), store, data, config, bound)
     }
 
+    /// Doors of a node that is the provider `corp.test`.
+    fn of_a_provider() -> Self {
+        let (store, _disk) = Store::in_memory(amesh_store::Config::default()).unwrap();
+        let data = tempfile::tempdir().unwrap();
+        let endpoint = Some("https://api.corp.test/v1".to_owned());
+        let config = federation::Config {
+            on: true,
+            domain: Some("corp.test".to_owned()),
+            endpoint,
+            contact: Some("post@corp.test".to_owned()),
+            ..Default::default()
+        };
+        let own = federation::OwnProvider::load_or_create(&config, "corp.test", data.path()).unwrap();
+        let clock = ManualClock::at(UnixMillis::from_secs(1_790_000_000));
+        let parts = federation::Parts { clock, own_ports: Default::default(), names: None, own };
+        let federation = Some(federation::Federation::start(&config, parts).unwrap());
+        Self::furnished(Default::default(), federation, store, data, Config::default(), None)
+    }
+
     fn admitting(
         agents: crate::agents::Config,
+        store: Store,
+        data: tempfile::TempDir,
+        config: Config,
+        bound: Option<Bound>,
+    ) -> Self {
+        Self::furnished(agents, None, store, data, config, bound)
+    }
+
+    fn furnished(
+        agents: crate::agents::Config,
+        federation: Option<federation::Federation>,
         store: Store,
         data: tempfile::TempDir,
         config: Config,
@@ -115,7 +146,7 @@ impl Rig {
             store,
             mesh: None,
             http_mesh: None,
-            federation: None,
+            federation,
             naming,
             clock: clock.clone(),
             tasks: Tasks::new("doors"),

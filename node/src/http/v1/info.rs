@@ -11,9 +11,12 @@ use axum::extract::State;
     responses((status = 200, description = "Only what is really on.", body = Info)))]
 pub(crate) async fn info(State(state): State<Shared>, peer: Peer) -> Json<Info> {
     let (name, profile) = state.profile(&peer);
+    let own = state.parts.federation.as_ref().and_then(|federation| federation.own());
     Json(Info {
         provider: state.parts.naming.provider.clone(),
         version: "amp/0.1".to_owned(),
+        public_key: own.map(|own| own.public_key().to_pem()),
+        fingerprint: own.map(|own| own.public_key().fingerprint()),
         capabilities: capabilities(&state),
         registration_modes: modes(&state, &peer),
         rate_limits: RateLimits {

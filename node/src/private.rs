@@ -1,10 +1,11 @@
-//! Small private files of the mesh: the node key and the mesh state. Written whole or not at all, readable by
-//! their owner alone. Called by `identity` and `persist`.
+//! Small private files beside the store: keys and the mesh state. Written whole or not at all, readable by their owner
+//! alone. Called by `mesh` and `federation`.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// Why a private file could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +95,39 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), FileError
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail("sync the directory of"))
 }
 
+/// The secret of 32 bytes that `path` holds as 64 hex digits, made if there is no such file. Nothing: it holds something else,
+/// which is left alone.
+pub(crate) fn seed(path: &Path) -> Result<Option<Zeroizing<[u8; 32]>>, FileError> {
+    if let Some(content) = read_private(path)?.map(Zeroizing::new) {
+        return Ok(parse_hex(&content));
+    }
+    let seed = Zeroizing::new(rand::random::<[u8; 32]>());
+    let mut text = Zeroizing::new(String::with_capacity(65));
+    for byte in seed.iter() {
+        text.push(HEX[usize::from(byte >> 4)]);
+        text.push(HEX[usize::from(byte & 15)]);
+    }
+    text.push('\n');
+    write_private(path, text.as_bytes())?;
+    Ok(Some(seed))
+}
+
+/// 64 hex digits, with white space around them.
+pub(crate) fn parse_hex(content: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+    let text = content.trim_ascii();
+    if text.len() != 64 {
+        return None;
+    }
+    let mut seed = Zeroizing::new([0; 32]);
+    for (byte, pair) in seed.iter_mut().zip(text.chunks_exact(2)) {
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
+        *byte = u8::try_from(high << 4 | low).ok()?;
+    }
+    Some(seed)
+}
+
+const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
 /// More than a member list with every node it may hold.
 const MAX_BYTES: u64 = 8 << 20;
 

@@ -32,7 +32,7 @@ pub fn body(envelope: &[u8], payload: &[u8], sender_key: Option<&str>) -> Result
     let respelled = payload.can_be_respelled().then(|| payload.python_dumps());
     // Escapes are longer than what they stand for, and the receiver measures what it gets.
     let respelled = respelled.filter(|text| text.len() <= limits::CONTEXT_BYTES);
-    let payload = respelled.as_deref().unwrap_or(payload.text());
+    let payload = respelled.as_deref().unwrap_or_else(|| payload.text());
     let mut body = format!("{{\"envelope\": {envelope}, \"payload\": {payload}");
     if let Some(key) = sender_key {
         let key = format!("{{\"sender_public_key\":\"{}\"}}", crate::json::json_escaped(key));

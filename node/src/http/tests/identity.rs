@@ -200,11 +200,10 @@ async fn a_provider_shows_one_key_everywhere_and_the_world_its_one_endpoint() {
         shown: None,
         _place: None,
     };
-    let request =
-        Request::builder().uri(document).header("host", "192.0.2.1:443").body(Body::empty()).unwrap();
+    let request = Request::builder().uri(document).header("host", "localhost").body(Body::empty()).unwrap();
     let answer = rig.doors.answer(outside, request).await;
     let read = answer.into_body().collect().await.unwrap().to_bytes();
-    let read = Announcement::from_well_known(&read).unwrap();
+    let read = amesh_proto::provider::Announcement::from_well_known(&read).unwrap();
     assert_eq!(read.endpoint, "https://api.corp.test/v1");
     assert_eq!(read.key.as_ref(), Some(own.public_key()));
     assert!(own.dns_record().contains(&read.fingerprint.unwrap()));

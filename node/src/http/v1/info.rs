@@ -25,7 +25,6 @@ pub(crate) async fn info(State(state): State<Shared>, peer: Peer) -> Json<Info> 
             received_per_minute: profile.received_per_minute,
             profile: name.to_owned(),
         },
-        ..Info::default()
     })
 }
 

@@ -7,6 +7,7 @@ use crate::api::route::RouteRequest;
 use crate::json::{Document, JsonError, KeyOrder, Spelling, parse_object};
 use crate::key::{AgentKey, PublicKey};
 use crate::limits;
+use crate::time::UnixMillis;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
@@ -21,12 +22,21 @@ pub const TIMESTAMP: &str = "x-amp-timestamp";
 /// How far the clocks of two providers may be apart, in seconds (FED-20).
 pub const CLOCK_DIFFERENCE_S: u64 = 300;
 
+/// What goes beside the message.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Beside<'a> {
+    /// The sender's public key.
+    pub sender_key: Option<&'a str>,
+    /// When the sender's provider took the message, RFC 3339: it may have waited longer than an envelope stays fresh.
+    pub queued_at: Option<&'a str>,
+}
+
 /// The body of a delivery, written as Python's `json.dumps` would write it again. A payload whose strings stand in a
 /// spelling of their own stays verbatim: spelled anew, the sender's signature could not be verified (DESIGN §1.4).
 ///
 /// # Errors
 /// When the envelope or the payload is no JSON object.
-pub fn body(envelope: &[u8], payload: &[u8], sender_key: Option<&str>) -> Result<Vec<u8>, JsonError> {
+pub fn body(envelope: &[u8], payload: &[u8], beside: Beside<'_>) -> Result<Vec<u8>, JsonError> {
     let envelope = parse_object(envelope)?.python_dumps();
     let payload = parse_object(payload)?;
     let respelled = payload.can_be_respelled().then(|| payload.python_dumps());
@@ -34,11 +44,12 @@ pub fn body(envelope: &[u8], payload: &[u8], sender_key: Option<&str>) -> Result
     let respelled = respelled.filter(|text| text.len() <= limits::CONTEXT_BYTES);
     let payload = respelled.as_deref().unwrap_or_else(|| payload.text());
     let mut body = format!("{{\"envelope\": {envelope}, \"payload\": {payload}");
-    if let Some(key) = sender_key {
-        let key = format!("{{\"sender_public_key\":\"{}\"}}", crate::json::json_escaped(key));
-        let key = parse_object(key.as_bytes())?.python_dumps();
+    for (name, text) in [("sender_public_key", beside.sender_key), ("queued_at", beside.queued_at)] {
+        let Some(text) = text else { continue };
+        let member = format!("{{\"{name}\":\"{}\"}}", crate::json::json_escaped(text));
+        let member = parse_object(member.as_bytes())?.python_dumps();
         body.push_str(", ");
-        body.push_str(&key[1..key.len() - 1]);
+        body.push_str(&member[1..member.len() - 1]);
     }
     body.push('}');
     Ok(body.into_bytes())
@@ -145,6 +156,8 @@ pub struct Delivery {
     pub request: RouteRequest,
     /// The sender's key as its provider tells it; a claim.
     pub sender_key: Option<PublicKey>,
+    /// When its provider took the message, as it says.
+    pub queued_at: Option<UnixMillis>,
 }
 
 impl Delivery {
@@ -163,7 +176,10 @@ impl Delivery {
             PublicKey::parse_any(text.trim())
                 .map_err(|_| BadBody::Invalid { field: "sender_public_key", why: why() })
         };
-        Ok(Self { request: RouteRequest::parse(body)?, sender_key: text.map(read).transpose()? })
+        // What is no time says nothing: a stranger's message is not refused for a member that nobody asked for.
+        let queued_at = fields.optional_text("queued_at").ok().flatten();
+        let queued_at = queued_at.as_deref().and_then(UnixMillis::parse_rfc3339);
+        Ok(Self { request: RouteRequest::parse(body)?, sender_key: text.map(read).transpose()?, queued_at })
     }
 }
 

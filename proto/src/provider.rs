@@ -126,6 +126,29 @@ pub fn stays_local(name: &str) -> bool {
     }
 }
 
+/// Whether a URL's path ends in `/v1` or the like, so that it is the base of an API as it stands.
+#[must_use]
+pub fn is_versioned(path: &str) -> bool {
+    let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    last.strip_prefix('v')
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Where a provider whose API is at `endpoint` may take deliveries, the likeliest first.
+#[must_use]
+pub fn delivery_urls(endpoint: &str) -> Vec<String> {
+    let base = endpoint.trim_end_matches('/');
+    let (_, after) = base.split_once("://").unwrap_or(("", base));
+    let path = after.find('/').map_or("", |at| &after[at..]);
+    if is_versioned(path) {
+        return vec![format!("{base}/federation/deliver")];
+    }
+    match base.strip_suffix("/api").filter(|_| path.ends_with("/api")) {
+        Some(_) => vec![format!("{base}/v1/federation/deliver")],
+        None => vec![format!("{base}/v1/federation/deliver"), format!("{base}/api/v1/federation/deliver")],
+    }
+}
+
 /// The `public_key` of `GET /info`, where there is a whole one (FED-6).
 #[must_use]
 pub fn key_in(info: &[u8]) -> Option<PublicKey> {
@@ -339,5 +362,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn deliveries_are_posted_where_such_providers_take_them() {
+        let paths = |endpoint: &str| {
+            let urls = delivery_urls(endpoint);
+            urls.iter().map(|url| url.replace("https://a.b:8443", "")).collect::<Vec<_>>()
+        };
+        assert_eq!(paths("https://a.b:8443/v1"), ["/v1/federation/deliver"]);
+        assert_eq!(paths("https://a.b:8443/amp/v2/"), ["/amp/v2/federation/deliver"]);
+        assert_eq!(paths("https://a.b:8443/api"), ["/api/v1/federation/deliver"]);
+        assert_eq!(paths("https://a.b:8443"), ["/v1/federation/deliver", "/api/v1/federation/deliver"]);
+        assert_eq!(
+            paths("https://a.b:8443/vx"),
+            ["/vx/v1/federation/deliver", "/vx/api/v1/federation/deliver"]
+        );
     }
 }

@@ -73,8 +73,9 @@ pub use engine::memory::{Fault, MemoryDisk};
 pub use error::{OpenError, StoreError};
 pub use files::{FilePart, FileWriter};
 pub use mail::{
-    AgentNo, AttachmentFault, CommitOutcome, CommitReceipt, Destination, Holder, LaneKey, LaneStamp,
-    MailboxEntry, MessageState, MessageStatus, NewMail, Origin, OutboxEntry, Place, Seq, Settlement, Target,
+    AgentNo, AttachmentFault, CommitOutcome, CommitReceipt, Destination, Holder, LaneKey, LaneMark, LanePart,
+    LaneStamp, MailboxEntry, MessageState, MessageStatus, NewMail, Origin, OutboxEntry, Place, Seq,
+    Settlement, Target,
 };
 pub use maintain::{MaintainError, Restored, backup_name, finish_restore, reset, restore, rotate_backups};
 pub use own_roster::OwnRoster;

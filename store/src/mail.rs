@@ -243,6 +243,21 @@ pub struct OutboxEntry {
     pub expires_at: UnixMillis,
 }
 
+/// A lane of the outbox, as its carrier names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LaneMark(pub(crate) [u8; 16]);
+
+/// Which part of a lane a carrier asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LanePart {
+    /// All of it.
+    Whole,
+    /// What has a higher number.
+    Beyond(u64),
+    /// None of it.
+    Nothing,
+}
+
 /// How a message left the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {

@@ -1,7 +1,7 @@
 //! Counts and lane floors, kept in memory so that no change costs a walk over a queue. Rebuilt at open; changed by the
 //! writer only; read by `pending_count`, `outbox` and the limits.
 
-use crate::mail::{AgentNo, Holder, Seq};
+use crate::mail::{AgentNo, Holder, LanePart, Seq};
 use crate::receipt::ReceiptOwner;
 use amesh_proto::message::Priority;
 use amesh_proto::node_id::NodeId;
@@ -53,8 +53,9 @@ pub(crate) struct Queue {
     lanes: HashMap<LaneId, Lane>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lane {
+    class: Priority,
     open: BTreeMap<u64, Seq>,
     last: u64,
 }
@@ -222,7 +223,8 @@ impl Tally {
         if message.class != Priority::Normal {
             queue.classes[message.class as usize].insert(message.seq);
         }
-        let lane = queue.lanes.entry(message.lane).or_default();
+        let begun = || Lane { class: message.class, open: BTreeMap::new(), last: 0 };
+        let lane = queue.lanes.entry(message.lane).or_insert_with(begun);
         lane.open.insert(message.number, message.seq);
         lane.last = lane.last.max(message.number);
     }
@@ -271,6 +273,34 @@ impl Queue {
         self.classes[class as usize].range(span).take(limit).copied().collect()
     }
 
+    /// The first message of each lane that `part` lets through, among those up to `until`: at most `limit` of them, by class
+    /// in `order` and the oldest first. Looks at every lane.
+    pub(crate) fn heads(
+        &self,
+        part: &dyn Fn(&LaneId) -> LanePart,
+        order: &[Priority],
+        until: Seq,
+        limit: usize,
+    ) -> Vec<Seq> {
+        let head = |(id, lane): (&LaneId, &Lane)| {
+            let beyond = match part(id) {
+                LanePart::Whole => Bound::Unbounded,
+                LanePart::Beyond(number) => Bound::Excluded(number),
+                LanePart::Nothing => return None,
+            };
+            let (_, seq) = lane.open.range((beyond, Bound::Unbounded)).next()?;
+            let turn = order.iter().position(|class| *class == lane.class)?;
+            (*seq <= until).then_some((turn, *seq))
+        };
+        let mut heads: Vec<(usize, Seq)> = self.lanes.iter().filter_map(head).collect();
+        if heads.len() > limit && limit > 0 {
+            heads.select_nth_unstable(limit - 1);
+        }
+        heads.truncate(limit);
+        heads.sort_unstable();
+        heads.into_iter().map(|(_, seq)| seq).collect()
+    }
+
     pub(crate) fn of_agent(&self, agent: AgentNo) -> u32 {
         self.per_agent.get(&agent).copied().unwrap_or_default()
     }
@@ -301,8 +331,8 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use super::{LaneAfter, Tally, Waiting};
-    use crate::mail::{AgentNo, Seq};
+    use super::{LaneAfter, LaneId, Tally, Waiting};
+    use crate::mail::{AgentNo, LanePart, Seq};
     use amesh_proto::message::Priority;
 
     fn message(number: u64) -> Waiting {
@@ -322,5 +352,33 @@ mod tests {
         assert_eq!(tally.remove_waiting(b"d", message(5)), LaneAfter::Remember(7));
         assert_eq!(tally.remove_waiting(b"d", message(6)), LaneAfter::Empty);
         assert!(tally.queue(b"d").is_none());
+    }
+
+    #[test]
+    fn the_first_of_each_lane_is_found_the_urgent_before_the_old() {
+        let mut tally = Tally::default();
+        for (lane, class, number) in [
+            (1, Priority::Normal, 1),
+            (1, Priority::Normal, 2),
+            (2, Priority::Normal, 3),
+            (3, Priority::Urgent, 4),
+            (4, Priority::Normal, 5),
+        ] {
+            tally.add_waiting(b"d", Waiting { lane: [lane; 16], class, ..message(number) });
+        }
+        let queue = tally.queue(b"d").unwrap();
+        let heads = |part: &dyn Fn(&LaneId) -> LanePart, until, limit| -> Vec<u64> {
+            queue.heads(part, &Priority::ALL, Seq(until), limit).into_iter().map(|seq| seq.0).collect()
+        };
+        assert_eq!(heads(&|_| LanePart::Whole, 9, 9), [4, 1, 3, 5]);
+        assert_eq!(heads(&|_| LanePart::Whole, 9, 2), [4, 1]);
+        assert_eq!(heads(&|_| LanePart::Whole, 3, 9), [1, 3], "what is not durable yet is nobody's");
+        let part = |lane: &LaneId| match lane[0] {
+            1 => LanePart::Beyond(1),
+            2 => LanePart::Nothing,
+            _ => LanePart::Whole,
+        };
+        assert_eq!(heads(&part, 9, 9), [4, 2, 5]);
+        assert_eq!(heads(&|_| LanePart::Whole, 9, 0), [0; 0]);
     }
 }

@@ -11,10 +11,12 @@
 
 mod accept;
 mod commit;
+mod condition;
 pub mod deliver;
 mod error;
 mod expire;
 mod faults;
+mod held;
 mod incoming;
 mod mailbox;
 mod moving;
@@ -33,9 +35,11 @@ mod warn;
 mod whereabouts;
 
 pub use commit::{Committing, Written};
+pub use condition::{Condition, Health};
 pub use deliver::carrier::Carrier;
 pub use deliver::inbox::MailSignal;
 pub use error::{Full, Refusal, SignatureFault};
+pub use held::Held;
 pub use incoming::{Accepted, Basis, Forwarded, Incoming, Method, Status};
 pub use mailbox::Turn;
 pub use notice::Notice;

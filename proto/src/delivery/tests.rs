@@ -16,12 +16,18 @@ fn key() -> AgentKey {
 #[test]
 fn a_body_is_written_as_python_would_write_it_again() {
     let payload = "{\"type\":\"x\",\"message\":\"é😀\\n\",\"context\":{\"a\":[1,2.50,{}],\"b\":[]}}";
-    let body = body(ENVELOPE, payload.as_bytes(), Some("-----B\nabc")).unwrap();
+    let body = body(
+        ENVELOPE,
+        payload.as_bytes(),
+        Beside { sender_key: Some("-----B\nabc"), queued_at: Some("2026-11-23T07:00:00Z") },
+    )
+    .unwrap();
     // python3 -c 'import json; print(json.dumps({...}))'
     let python = concat!(
         r#"{"envelope": {"version": "amp/0.1", "id": "msg_1_a", "from": "a@t.corp.io", "to": "b@t.crab.ai", "#,
         r#""subject": "Gr\u00fc\u00dfe", "priority": "normal", "n": 1.50}, "payload": {"type": "x", "#,
-        r#""message": "\u00e9\ud83d\ude00\n", "context": {"a": [1, 2.50, {}], "b": []}}, "sender_public_key": "-----B\nabc"}"#
+        r#""message": "\u00e9\ud83d\ude00\n", "context": {"a": [1, 2.50, {}], "b": []}}, "sender_public_key": "-----B\nabc", "#,
+        r#""queued_at": "2026-11-23T07:00:00Z"}"#
     );
     assert_eq!(String::from_utf8(body.clone()).unwrap(), python);
     assert_eq!(parse_object(&body).unwrap().python_dumps(), python);
@@ -32,7 +38,7 @@ fn a_body_is_written_as_python_would_write_it_again() {
 #[test]
 fn a_payload_that_would_lose_its_signature_by_being_spelled_anew_stays_verbatim() {
     let payload = r#"{"type":"x","message":"\/ é"}"#;
-    let body = String::from_utf8(body(b"{}", payload.as_bytes(), None).unwrap()).unwrap();
+    let body = String::from_utf8(body(b"{}", payload.as_bytes(), Beside::default()).unwrap()).unwrap();
     assert_eq!(body, format!("{{\"envelope\": {{}}, \"payload\": {payload}}}"));
 }
 
@@ -129,7 +135,7 @@ proptest! {
             payload: payload.as_bytes(),
         };
         let signature = sign_mail(&agent, &what).unwrap();
-        let body = body(ENVELOPE, payload.as_bytes(), None).unwrap();
+        let body = body(ENVELOPE, payload.as_bytes(), Beside::default()).unwrap();
         let arrived = Fields::parse(&body).unwrap().raw("payload").unwrap();
         let what = Signable { payload: arrived.get().as_bytes(), ..what };
         prop_assert!(verify_delivered(&agent.public(), &what, &signature, Some(CanonicalForm::EMITTED)).is_ok());

@@ -5,7 +5,7 @@ use super::Store;
 use super::lookup::QueueSummary;
 use crate::endings::{self, Expiring};
 use crate::error::StoreError;
-use crate::mail::{AgentNo, Destination, MailboxEntry, MessageStatus, OutboxEntry, Seq};
+use crate::mail::{AgentNo, Destination, LaneMark, LanePart, MailboxEntry, MessageStatus, OutboxEntry, Seq};
 use crate::postings::{self, Posting};
 use crate::receipt::{Receipt, ReceiptOwner};
 use crate::tally::Queue;
@@ -167,6 +167,26 @@ impl Store {
             }
         }
         Ok(outbox::with_floors(entries, self.shared().tally().queue(&key)))
+    }
+
+    /// The first message of each lane of which `part` asks for something: at most `limit`, by class in `order` and the oldest
+    /// first. For carriers that have one message of a lane under way at a time.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn outbox_heads(
+        &self,
+        destination: &Destination,
+        part: &dyn Fn(LaneMark) -> LanePart,
+        order: &[Priority],
+        limit: usize,
+    ) -> Result<Vec<(LaneMark, OutboxEntry)>, StoreError> {
+        let (key, until) = (outbox::key_of(destination), self.shared().durable());
+        let heads = |queue: &Queue| queue.heads(&|lane| part(LaneMark(*lane)), order, until, limit);
+        let waiting = self.shared().tally().queue(&key).map(heads).unwrap_or_default();
+        let bodies = self.shared().bodies();
+        let entries = self.read(|read| outbox::entries_of(read, bodies, &key, &waiting))?;
+        Ok(entries.into_iter().map(|(lane, entry)| (LaneMark(lane), entry)).collect())
     }
 
     /// Messages waiting for a destination.

@@ -201,3 +201,24 @@ fn what_an_http_host_took_is_remembered_with_the_id_it_gave_it() {
     let state = store.message_status(alice, &id(3)).unwrap().unwrap().state;
     assert_eq!(state, MessageState::Taken { remote_id: Some("msg_9_theirs".into()) });
 }
+
+#[test]
+fn a_carrier_is_given_the_first_message_of_each_lane_that_it_asks_for() {
+    let (store, _disk) = memory();
+    let alice = register(&store, "alice");
+    for (to, n) in [("ann", 0), ("ann", 1), ("ben", 2)] {
+        committed(&store, outgoing(mail("alice", to, n), alice, to_node(2)));
+    }
+    let heads = |part: &dyn Fn(LaneMark) -> LanePart| {
+        store.outbox_heads(&to_node(2), part, &Priority::ALL, 9).unwrap()
+    };
+    let first = heads(&|_| LanePart::Whole);
+    let waiting = entries(&store, &to_node(2));
+    let seqs =
+        |heads: &[(LaneMark, OutboxEntry)]| heads.iter().map(|(_, entry)| entry.seq).collect::<Vec<_>>();
+    assert_eq!(seqs(&first), [waiting[0].seq, waiting[2].seq]);
+    let (ann, number) = (first[0].0, first[0].1.number);
+    let beyond = heads(&|lane| if lane == ann { LanePart::Beyond(number) } else { LanePart::Nothing });
+    assert_eq!(seqs(&beyond), [waiting[1].seq]);
+    assert_eq!(heads(&|_| LanePart::Nothing), []);
+}

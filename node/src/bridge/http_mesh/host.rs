@@ -1,8 +1,10 @@
 //! One HTTP mesh host: its names, its addresses, and how it has answered lately. Used by everything in this folder.
 
 use super::config::{BadHost, HostConfig, Mode};
-use crate::message::retry::{self, Backoff, Kind};
+use crate::message::retry::{self, Kind};
+use crate::message::{Condition, Health};
 use amesh_proto::address::Naming;
+use amesh_proto::provider::is_versioned;
 use amesh_proto::time::UnixMillis;
 use reqwest::Url;
 use std::net::IpAddr;
@@ -35,25 +37,11 @@ pub struct Host {
 
 #[derive(Debug)]
 struct State {
-    backoff: Backoff,
-    /// A host that asked for patience is left alone until then.
-    not_before: Duration,
-    /// Whether the last attempt reached it; nothing before the first.
-    reached: Option<bool>,
-    last_seen: Option<UnixMillis>,
-    reason: Option<String>,
+    condition: Condition,
     /// The path of the endpoint that answered.
     route: Option<String>,
     /// What its name meant, and until when that is believed.
     resolved: Option<(Vec<IpAddr>, Duration)>,
-}
-
-/// How a host is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Health {
-    pub(super) reached: Option<bool>,
-    pub(super) last_seen: Option<UnixMillis>,
-    pub(super) reason: Option<String>,
 }
 
 impl Host {
@@ -64,15 +52,7 @@ impl Host {
         retry: retry::Config,
     ) -> Result<Arc<Self>, BadHost> {
         let (names, base) = (config.names(naming)?, config.base()?);
-        let state = State {
-            backoff: Backoff::new(Kind::Peer, retry),
-            not_before: Duration::ZERO,
-            reached: None,
-            last_seen: None,
-            reason: None,
-            route: None,
-            resolved: None,
-        };
+        let state = State { condition: Condition::new(Kind::Peer, retry), route: None, resolved: None };
         Ok(Arc::new(Self {
             name: names.first().map(String::as_str).unwrap_or_default().into(),
             mode: config.mode,
@@ -162,67 +142,47 @@ impl Host {
 
     /// It answered.
     pub(super) fn reached(&self, at: UnixMillis) {
-        let mut state = self.state();
-        state.backoff.succeeded();
-        (state.reached, state.last_seen, state.reason) = (Some(true), Some(at), None);
-        state.not_before = Duration::ZERO;
+        self.state().condition.reached(at);
     }
 
     /// It did not answer, or takes nothing.
     pub(super) fn failed(&self, now: Duration, jitter: f64, reason: String, retry_after: Option<Duration>) {
-        let mut state = self.state();
-        state.backoff.failed(now, jitter);
-        state.not_before = now + retry_after.unwrap_or_default();
-        (state.reached, state.reason) = (Some(false), Some(reason));
+        self.state().condition.failed(now, jitter, reason, retry_after);
     }
 
     /// One message is not taken; the host as such is there.
     pub(super) fn grumbled(&self, at: UnixMillis, reason: String) {
-        let mut state = self.state();
-        state.backoff.succeeded();
-        (state.reached, state.last_seen, state.reason) = (Some(true), Some(at), Some(reason));
+        self.state().condition.grumbled(at, reason);
     }
 
     /// It came to us: the way back may be open, too.
     pub(super) fn came(&self, at: UnixMillis) {
-        let mut state = self.state();
-        state.last_seen = Some(at);
-        state.backoff.sign_of_life();
-        drop(state);
+        self.state().condition.came(at);
         self.wake.notify_one();
     }
 
     /// This machine slept: the host may be back.
     pub(super) fn try_again(&self) {
-        self.state().backoff.sign_of_life();
+        self.state().condition.try_again();
         self.wake.notify_one();
     }
 
     /// When it may be tried again. It may lie in the past.
     pub(super) fn next_at(&self) -> Duration {
-        let state = self.state();
-        state.backoff.next_at(true).max(state.not_before)
+        self.state().condition.next_at()
     }
 
     pub(super) fn is_well(&self) -> bool {
-        self.state().reached == Some(true)
+        self.state().condition.is_well()
     }
 
     pub(super) fn health(&self) -> Health {
-        let state = self.state();
-        Health { reached: state.reached, last_seen: state.last_seen, reason: state.reason.clone() }
+        self.state().condition.health()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether a path ends in `/v1` or the like.
-fn is_versioned(path: &str) -> bool {
-    let last = path.rsplit('/').next().unwrap_or_default();
-    last.strip_prefix('v')
-        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 const LOOK_UP: Duration = Duration::from_secs(2);
@@ -281,17 +241,5 @@ mod tests {
         }
         let local = host("http://localhost:1");
         assert!(local.comes_from("127.0.0.1".parse().unwrap(), Duration::ZERO).await);
-    }
-
-    #[test]
-    fn a_host_that_asks_for_patience_gets_it_and_a_sign_of_life_shortens_only_the_pause() {
-        let den = host("http://10.0.0.1:1");
-        let now = Duration::from_secs(1_000);
-        den.failed(now, 1.0, "503".to_owned(), Some(Duration::from_secs(60)));
-        assert_eq!(den.next_at(), now + Duration::from_secs(60));
-        den.came(UnixMillis(1));
-        assert_eq!(den.next_at(), now + Duration::from_secs(60));
-        den.reached(UnixMillis(2));
-        assert_eq!((den.next_at(), den.is_well()), (Duration::ZERO, true));
     }
 }

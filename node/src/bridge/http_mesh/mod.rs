@@ -6,7 +6,6 @@
 
 mod client;
 mod config;
-mod held;
 mod host;
 mod hosts;
 mod memory;
@@ -290,17 +289,12 @@ impl HttpMesh {
 
     fn shown_host(&self, host: &Host) -> HttpHost {
         let health = host.health();
-        let state = match health.reached {
-            Some(true) => "reachable",
-            Some(false) => "unreachable",
-            None => "untried",
-        };
         let destination = Destination::HttpHost(host.name.to_string());
         HttpHost {
             name: host.name.to_string(),
             url: host.config.url.clone(),
             mode: host.mode.as_str().to_owned(),
-            state: state.to_owned(),
+            state: health.word().to_owned(),
             accepted: host.accepted,
             queued: self.shared.store.outbox_len(&destination),
             last_seen: health.last_seen.map(|at| at.to_rfc3339()),

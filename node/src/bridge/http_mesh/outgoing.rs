@@ -2,11 +2,11 @@
 //! take yet holds only its lane; a host that does not answer is left alone for a while (MSH-12). One task a host.
 
 use super::client::Letter;
-use super::held::Held;
 use super::host::Host;
 use super::verdict::Outcome;
 use super::{HttpMesh, Shared};
-use crate::message::{Carrier, Settled};
+use crate::message::retry::Kind;
+use crate::message::{Carrier, Held, Settled};
 use amesh_proto::message::Priority;
 use amesh_store::{Destination, LaneKey, OutboxEntry, Seq, StoreError};
 use std::collections::{HashMap, HashSet};
@@ -34,7 +34,7 @@ pub(super) async fn serve(shared: Arc<Shared>, host: Arc<Host>) {
 }
 
 async fn run(shared: &Shared, host: &Host) {
-    let mut held = Held::new(shared.hallway.config().retry);
+    let mut held = Held::new(shared.hallway.config().retry, Kind::Peer);
     loop {
         match pass(shared, host, &mut held).await {
             Ended::Drained => {
@@ -154,7 +154,7 @@ async fn carry(
         Outcome::Later(reason) => {
             host.grumbled(wall, reason);
             passed_over.insert(entry.lane.clone());
-            if held.hold(entry.lane, now, rand::random()) {
+            if held.hold(entry.lane, now, rand::random(), None) {
                 return Step::Next;
             }
             host.failed(now, rand::random(), "it refuses too much".to_owned(), None);

@@ -100,7 +100,7 @@ impl App {
             start_mesh(&config, &data_dir, identity, &store, &hallway, (&clock, &waking), &groups).await?;
         agents.webhooks().own_ports().protect(mesh.listen_addr().port());
         let http_mesh = start_http_mesh(&config, &store, &hallway, (&clock, &waking))?;
-        let federation = start_federation(&config, &agents, &clock, &data_dir)?;
+        let federation = start_federation(&config, &store, &agents, &clock, &data_dir)?;
         hallway.start_expiry(waking.clone());
         if let Some(tls) = &tls {
             tls.watch(&groups.doors, clock.clone(), waking.clone());
@@ -235,6 +235,7 @@ fn start_http_mesh(
 
 fn start_federation(
     config: &Config,
+    store: &Store,
     agents: &Agents,
     clock: &SharedClock,
     data_dir: &Path,
@@ -242,7 +243,8 @@ fn start_federation(
     let own_ports = agents.webhooks().own_ports().clone();
     let provider = &agents.directory().naming().provider;
     let own = federation::OwnProvider::load_or_create(&config.federation, provider, data_dir)?;
-    let parts = federation::Parts { clock: clock.clone(), own_ports, names: None, own };
+    let (store, clock) = (store.clone(), clock.clone());
+    let parts = federation::Parts { store, clock, own_ports, names: None, own };
     let authorities = config.ca_certificates.clone();
     Federation::start(&federation::Config { authorities, ..config.federation.clone() }, parts)
 }

@@ -2,11 +2,14 @@
 //! world outside, over real sockets and real TLS, asked by the node's own code and by a real node's command line.
 
 use amesh::clock::ManualClock;
-use amesh::federation::{Config, Federation, Parts, ResolveError, Resolved, Source};
+use amesh::federation::{
+    Config, Federation, NotTrusted, Parts, ResolveError, Resolved, Source, TrustMode, Untrusted, Verdict,
+};
 use amesh::reach::{AllowedTarget, LookingUp, Names, OwnPorts};
 use amesh_discovery::providers::{Dns, NotLookedUp, Outcome, Step};
 use amesh_proto::key::{AgentKey, PublicKey};
 use amesh_proto::time::UnixMillis;
+use amesh_store::Store;
 use amesh_tests::https::{Answer, HttpsServer};
 use amesh_tests::name_server::NameServer;
 use amesh_tests::node::Node;
@@ -83,7 +86,9 @@ impl World {
     fn node(&self, config: &Config) -> Result<Federation> {
         let names = Ported { dns: Dns::new(&config.resolvers)?, port: self.web.address.port() };
         let own_ports = self.own_ports.clone();
-        let parts = Parts { clock: self.clock.clone(), own_ports, names: Some(Arc::new(names)), own: None };
+        let (store, _) = Store::in_memory(amesh_store::Config::default())?;
+        let names: Arc<dyn Names> = Arc::new(names);
+        let parts = Parts { store, clock: self.clock.clone(), own_ports, names: Some(names), own: None };
         Ok(Federation::start(config, parts)?)
     }
 
@@ -318,6 +323,37 @@ async fn one_source_cannot_have_providers_looked_up_without_end() -> Result<()> 
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_registry_lets_in_whom_it_has_checked_and_a_first_key_stays_until_it_is_forgotten() -> Result<()>
+{
+    let world = World::new()?;
+    let all = Config::default().discovery;
+    let config = |mode| -> Result<Config> { Ok(Config { mode, ..world.config(&all)? }) };
+    let node = world.node(&config(TrustMode::Registry)?)?;
+    let found = node.trusted("Corp.TEST", Source::Owner).await?;
+    assert_eq!((found.domain.as_str(), &found.key, found.listed), (DOMAIN, &key(1), false));
+    world.web.answers(REGISTRY, Answer::Page(entry(1).replace("true", "false")));
+    let node = world.node(&config(TrustMode::Registry)?)?;
+    let refused = node.trusted(DOMAIN, Source::Owner).await;
+    assert_eq!(refused, Err(NotTrusted::NotRegistered(DOMAIN.to_owned()).into()));
+    node.say(DOMAIN, Verdict::Allowed).await?;
+    let found = node.trusted(DOMAIN, Source::Owner).await?;
+    assert!(found.listed && node.met(&found).await?);
+
+    world.names.says(RECORD, &[&record(2)]);
+    world.web.answers(WELL_KNOWN, Answer::Page(document(2)));
+    node.resolve(DOMAIN, Source::Owner, true).await?;
+    let other = node.trusted(DOMAIN, Source::Owner).await;
+    assert_eq!(other, Err(Untrusted::OtherKey(DOMAIN.to_owned())));
+    assert!(node.forget(DOMAIN).await?);
+    node.say(DOMAIN, Verdict::Allowed).await?;
+    assert_eq!(node.trusted(DOMAIN, Source::Owner).await?.key, key(2));
+    node.say(DOMAIN, Verdict::Blocked).await?;
+    let blocked = node.trusted(DOMAIN, Source::Owner).await;
+    assert_eq!(blocked, Err(NotTrusted::Blocked(DOMAIN.to_owned()).into()));
+    Ok(())
+}
+
 /// A node that asks `names` for providers, with `more` settings.
 async fn node(names: &NameServer, more: &str) -> Result<Node> {
     let mut node = Node::on_loopback("alpha")?;
@@ -371,6 +407,41 @@ async fn federation_is_off_until_the_owner_says_otherwise() -> Result<()> {
     let refused = node.try_amesh(&["federation", "resolve", DOMAIN]).await?;
     assert_eq!(refused.status.code(), Some(1));
     ensure!(String::from_utf8_lossy(&refused.stderr).contains("federation is off"), "{refused:?}");
+    assert_eq!(names.asked(), [""; 0]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_the_owner_allows_and_blocks_is_shown_and_outlives_a_restart() -> Result<()> {
+    let names = NameServer::start()?;
+    let settings = "on = true\nmode = \"allowlist\"\nblocked_providers = [\"foe.test\"]\n";
+    let mut node = node(&names, settings).await?;
+    node.amesh(&["federation", "allow", "Friend.test"]).await?;
+    node.amesh(&["federation", "block", "spam.test"]).await?;
+    for (word, domain, why) in [
+        ("allow", "foe.test", "blocked_providers"),
+        ("allow", "printer.local", "local network"),
+        ("block", "nonsense", "no domain name"),
+        ("forget", "nobody.test", "nothing is remembered"),
+    ] {
+        let refused = node.try_amesh(&["federation", word, domain]).await?;
+        ensure!(String::from_utf8_lossy(&refused.stderr).contains(why), "{word} {domain}: {refused:?}");
+    }
+    node.restart().await?;
+    let status = node.amesh(&["federation", "status"]).await?;
+    let known: Vec<_> = status["providers"]
+        .as_array()
+        .context("providers")?
+        .iter()
+        .map(|known| (known["domain"].as_str(), known["verdict"].as_str(), known["refused"].is_null()))
+        .collect();
+    let expected =
+        [("foe.test", "blocked", false), ("friend.test", "allowed", true), ("spam.test", "blocked", false)];
+    assert_eq!(known, expected.map(|(domain, said, open)| (Some(domain), Some(said), open)), "{status}");
+    assert_eq!(status["mode"], "allowlist");
+    node.amesh(&["federation", "forget", "friend.test"]).await?;
+    let status = node.amesh(&["federation", "status"]).await?;
+    assert_eq!(status["providers"].as_array().map(Vec::len), Some(2), "{status}");
     assert_eq!(names.asked(), [""; 0]);
     Ok(())
 }

@@ -8,6 +8,7 @@
 
 mod cache;
 mod dns;
+mod register;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use amesh_proto::key::PublicKey;
 use amesh_proto::provider::stays_local;
 use cache::Cache;
 use futures_util::future::BoxFuture;
+use register::Register;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
@@ -170,6 +172,7 @@ struct Inner {
     texts: Box<dyn Texts>,
     pages: Box<dyn Pages>,
     cache: Mutex<Cache>,
+    register: Mutex<Register>,
     /// By domain: whoever asks for the same waits for the first answer.
     under_way: Mutex<HashMap<String, Arc<Semaphore>>>,
     places: Semaphore,
@@ -184,6 +187,7 @@ impl Providers {
             texts,
             pages,
             cache: Mutex::default(),
+            register: Mutex::default(),
             under_way: Mutex::default(),
             places: Semaphore::new(AT_A_TIME),
         };
@@ -228,9 +232,28 @@ impl Providers {
         Ok(looked)
     }
 
+    /// Whether the registry has checked `domain` with this key, whatever else is known of it (FED-14); nothing where it does not
+    /// answer. `now` is elapsed time.
+    pub async fn is_registered(&self, domain: &str, key: &PublicKey, now: Duration) -> Option<bool> {
+        let domain = domain.trim_end_matches('.').to_ascii_lowercase();
+        let known = self.register().said(&domain, now);
+        let said = match known {
+            Some(said) => said,
+            None => {
+                // Never closed.
+                let _place = self.inner.places.acquire().await;
+                let said = register::ask(&self.inner, &domain).await;
+                self.register().keep(&domain, said.clone(), now);
+                said
+            }
+        };
+        said.map(|print| print.is_some_and(|print| key.matches_fingerprint(&print)))
+    }
+
     /// Forgets what is known of `domain`: the next look-up asks.
     pub fn forget(&self, domain: &str) {
         self.cache().forget(&domain.to_ascii_lowercase());
+        self.register().forget(&domain.to_ascii_lowercase());
     }
 
     fn turn(&self, domain: &str) -> Arc<Semaphore> {
@@ -240,6 +263,10 @@ impl Providers {
             under_way.retain(|_, turn| Arc::strong_count(turn) > 1);
         }
         under_way.entry(domain.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
+    }
+
+    fn register(&self) -> MutexGuard<'_, Register> {
+        self.inner.register.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {

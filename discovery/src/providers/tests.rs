@@ -287,3 +287,29 @@ async fn names_of_the_local_network_and_no_names_are_never_asked_for() {
     }
     assert_eq!(world.asked(), 0);
 }
+
+#[tokio::test]
+async fn the_registry_checks_a_key_and_is_believed_for_a_day_whatever_dns_says() {
+    let world = World::default();
+    let registered = async |providers: &Providers, seed: u8, now: Duration| {
+        providers.is_registered("Corp.IO.", &key(seed), START + now).await
+    };
+    let providers = world.providers(&[]);
+    assert_eq!(registered(&providers, 1, Duration::ZERO).await, Some(false));
+    let print = key(1).fingerprint();
+    let entry = |verified: bool| {
+        format!(
+            r#"{{"provider":"corp.io","endpoint":"https://api.corp.io/v1","fingerprint":"{print}","verified":{verified}}}"#
+        )
+    };
+    world.says(REGISTRY, entry(false));
+    let hour = Duration::from_secs(3_600);
+    assert_eq!(registered(&providers, 1, hour).await, Some(false));
+    world.says(REGISTRY, entry(true));
+    assert_eq!(registered(&providers, 1, 2 * hour).await, Some(true));
+    assert_eq!(registered(&providers, 2, 2 * hour).await, Some(false));
+    world.fails(REGISTRY);
+    assert_eq!(registered(&providers, 1, 25 * hour).await, Some(true));
+    assert_eq!(registered(&providers, 1, 27 * hour).await, None);
+    assert_eq!(world.asked(), 4);
+}

@@ -4,12 +4,17 @@ use super::args::{FederationAction, FederationArgs};
 use super::context::Context;
 use super::output::Trouble;
 use super::table::{shown, table};
-use amesh_proto::api::federation::{FederationStatus, ResolveProvider, ResolvedProvider};
+use amesh_proto::api::federation::{FederationStatus, KnownProvider, ResolveProvider, ResolvedProvider};
 
 pub(super) async fn federation(ctx: &Context, args: &FederationArgs) -> anyhow::Result<()> {
     match &args.action {
         FederationAction::Status => status(ctx).await,
         FederationAction::Resolve { domain, anew } => resolve(ctx, domain, *anew).await,
+        FederationAction::Allow { domain } => name(ctx, "allow", domain, "is allowed").await,
+        FederationAction::Block { domain } => {
+            name(ctx, "block", domain, "is blocked; nothing is exchanged with it").await
+        }
+        FederationAction::Forget { domain } => name(ctx, "forget", domain, "is forgotten").await,
     }
 }
 
@@ -18,7 +23,41 @@ async fn status(ctx: &Context) -> anyhow::Result<()> {
     ctx.out.show(&status, || standing(&status))
 }
 
+async fn name(ctx: &Context, what: &str, name: &str, said: &str) -> anyhow::Result<()> {
+    let done = ctx.control()?.provider(what, name).await.map_err(Trouble::from)?;
+    ctx.out.show(&done, || format!("{} {said}", shown(name)))
+}
+
 fn standing(status: &FederationStatus) -> String {
+    let own = own(status);
+    if !status.on {
+        return own;
+    }
+    let mode = match status.mode.as_str() {
+        "open" => "Mail is exchanged with every provider that shows a key, unless it is blocked.",
+        "registry" => {
+            "Mail is exchanged with providers that the registry has checked, and with those allowed."
+        }
+        "allowlist" => "Mail is exchanged with the providers that are allowed.",
+        _ => "Mail is exchanged with nobody; `mode` under [federation] opens that.",
+    };
+    format!("{own}\n\n{mode}{}", table_of(&status.providers))
+}
+
+fn table_of(providers: &[KnownProvider]) -> String {
+    if providers.is_empty() {
+        return String::new();
+    }
+    let or_blank = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let row = |known: &KnownProvider| {
+        let (verdict, key) = (or_blank(&known.verdict), or_blank(&known.fingerprint));
+        [known.domain.clone(), verdict, key, or_blank(&known.since)]
+    };
+    let rows: Vec<_> = providers.iter().map(row).collect();
+    format!("\n\n{}", table(["PROVIDER", "YOU SAID", "KEY", "SINCE"], &rows))
+}
+
+fn own(status: &FederationStatus) -> String {
     let Some(own) = status.provider.as_ref() else {
         let how = match status.on {
             true => {

@@ -7,7 +7,7 @@ use amesh_proto::api::control::{
     RemovePeer, Status, VerifyReport,
 };
 use amesh_proto::api::error::ErrorBody;
-use amesh_proto::api::federation::{FederationStatus, ResolveProvider, ResolvedProvider};
+use amesh_proto::api::federation::{FederationStatus, NameProvider, ResolveProvider, ResolvedProvider};
 use amesh_proto::api::owner::{
     AddOwner, AgentForgotten, AgentRenamed, ForgetAgent, MadeInviteCode, NewInviteCode, Owner, OwnerAdded,
     OwnerList, RenameAgent, SetOwner,
@@ -148,6 +148,14 @@ impl Control {
         request: &ResolveProvider,
     ) -> Result<ResolvedProvider, ControlError> {
         self.post("/federation/resolve", request, LATER).await
+    }
+
+    /// Does `what` (`allow`, `block` or `forget`) with a provider, or forgets an agent of one.
+    ///
+    /// # Errors
+    /// As any owner's request.
+    pub async fn provider(&self, what: &str, name: &str) -> Result<Done, ControlError> {
+        self.post(&format!("/federation/{what}"), &NameProvider { name: name.to_owned() }, SOON).await
     }
 
     /// Removes a member.

@@ -1,5 +1,6 @@
 //! What the owner can set about other providers. Read by `mod`; the file format is the node's `config`.
 
+use super::trust::TrustMode;
 use crate::authorities::AuthorityFile;
 use crate::reach::AllowedTarget;
 use amesh_discovery::providers::Step;
@@ -25,6 +26,13 @@ pub struct Config {
     /// Whom people of other providers may write to, shown in the public document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
+    /// With whom mail is exchanged, in both directions: `open`, everybody who shows a key; `registry`, those that the registry
+    /// has checked; `allowlist`, only those that you allow; `closed`, nobody.
+    pub mode: TrustMode,
+    /// Domains that are let in by name where the mode is not `closed`; `amesh federation allow DOMAIN` adds others.
+    pub allowed_providers: Vec<String>,
+    /// Domains with which nothing is exchanged, whatever the mode; `amesh federation block DOMAIN` adds others.
+    pub blocked_providers: Vec<String>,
     /// How a provider is found. What is left out is not done; the order is always this one. `stale_cache` lets what was
     /// found before stand in for up to a week while nobody answers.
     pub discovery: Vec<Step>,
@@ -52,6 +60,9 @@ impl Default for Config {
             domain: None,
             endpoint: None,
             contact: None,
+            mode: TrustMode::default(),
+            allowed_providers: Vec::new(),
+            blocked_providers: Vec::new(),
             discovery: STEPS.to_vec(),
             resolvers: Vec::new(),
             registry: "https://registry.agentmessaging.org/providers".to_owned(),

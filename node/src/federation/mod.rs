@@ -1,21 +1,27 @@
 //! Other providers of the protocol (AMP 06): who they are, by which key, and where. Built by `node`, closed until the owner
-//! opens it (DESIGN §6), asked by `http`; and who this node is to them. Nothing is sent to them or taken from them yet.
+//! opens it (DESIGN §6), asked by `http`; whom the owner trusts; and who this node is to them. Nothing is sent to them or taken
+//! from them yet.
 
 mod budget;
 mod config;
 mod names;
 mod own;
 mod pages;
+mod trust;
+mod trusted;
 
 pub use budget::Source;
 pub use config::{BadSetting, Config};
 pub use own::OwnProvider;
+pub use trust::{NotTrusted, Remembered, Tier, TrustError, TrustMode, Verdict};
+pub use trusted::{Trusted, Untrusted};
 
 use crate::clock::SharedClock;
 use crate::private::FileError;
 use crate::reach::{Names, OwnPorts, Reach, SystemNames};
 use amesh_discovery::providers::{Dns, DnsError, Looked, NotLookedUp, Providers, Settings, Step};
 use amesh_proto::key::PublicKey;
+use amesh_store::{Store, StoreError};
 use budget::{Budget, Spent};
 use names::DnsNames;
 use pages::HttpsPages;
@@ -23,10 +29,13 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use trust::Trust;
 
 /// What federation stands on.
 #[derive(Debug, Clone)]
 pub struct Parts {
+    /// Where it is remembered whom the owner trusts.
+    pub store: Store,
     /// Time.
     pub clock: SharedClock,
     /// The ports of this node, which no provider leads to.
@@ -51,6 +60,9 @@ pub enum StartError {
         "{0} does not hold a provider key (64 hex digits); restore it from a copy, or move it aside and announce a new key"
     )]
     Key(PathBuf),
+    /// What is remembered cannot be read.
+    #[error("the store cannot be read: {0}")]
+    Store(#[from] StoreError),
     /// The name servers cannot be used.
     #[error("[federation] resolvers: {0}")]
     Dns(#[from] DnsError),
@@ -120,6 +132,7 @@ struct Inner {
     providers: Providers,
     pins: HashMap<String, PublicKey>,
     budget: Budget,
+    trust: Trust,
     clock: SharedClock,
     own: Option<OwnProvider>,
 }
@@ -130,7 +143,7 @@ impl Federation {
     /// # Errors
     /// [`StartError`].
     pub fn start(config: &Config, parts: Parts) -> Result<Self, StartError> {
-        let Parts { clock, own_ports, names, own } = parts;
+        let Parts { store, clock, own_ports, names, own } = parts;
         let (pins, registry) = (config.pinned()?, config.registry()?);
         let names = match names {
             Some(names) => names,
@@ -143,7 +156,8 @@ impl Federation {
         let settings = Settings { registry, off: config.off() };
         let providers = Providers::new(settings, Box::new(texts), Box::new(pages));
         let budget = Budget::new(config.look_ups_per_minute);
-        Ok(Self { inner: Arc::new(Inner { on: config.on, providers, pins, budget, clock, own }) })
+        let (on, trust) = (config.on, Trust::load(config, store)?);
+        Ok(Self { inner: Arc::new(Inner { on, providers, pins, budget, trust, clock, own }) })
     }
 
     /// Whether the owner has opened it.
@@ -156,6 +170,45 @@ impl Federation {
     #[must_use]
     pub fn own(&self) -> Option<&OwnProvider> {
         self.inner.own.as_ref()
+    }
+
+    /// Whether the owner lets mail be exchanged with `domain`, in either direction (FED-14). Nobody is asked.
+    ///
+    /// # Errors
+    /// [`NotTrusted`].
+    pub fn may_talk(&self, domain: &str) -> Result<Tier, NotTrusted> {
+        if self.inner.on { self.inner.trust.may_talk(domain) } else { Err(NotTrusted::Closed) }
+    }
+
+    /// Whom the owner lets in.
+    #[must_use]
+    pub fn mode(&self) -> TrustMode {
+        self.inner.trust.mode()
+    }
+
+    /// Every provider that is remembered or in the settings, with what holds of it.
+    #[must_use]
+    pub fn all_known(&self) -> Vec<(String, Option<Verdict>, Remembered)> {
+        self.inner.trust.all()
+    }
+
+    /// The owner allows or blocks a provider.
+    ///
+    /// # Errors
+    /// [`TrustError`].
+    pub async fn say(&self, domain: &str, verdict: Verdict) -> Result<(), TrustError> {
+        self.inner.providers.known(domain.trim(), Duration::ZERO)?;
+        self.inner.trust.say(domain, verdict).await
+    }
+
+    /// The owner takes back what was said of a provider, and its key is forgotten: the next that is proven counts as its
+    /// first. False where nothing was remembered.
+    ///
+    /// # Errors
+    /// [`TrustError`].
+    pub async fn forget(&self, domain: &str) -> Result<bool, TrustError> {
+        self.inner.providers.forget(domain.trim().trim_end_matches('.'));
+        self.inner.trust.forget(domain).await
     }
 
     /// The provider of `domain`, on the account of `source`. With `anew` what is known does not count.

@@ -10,6 +10,38 @@ pub struct FederationStatus {
     /// What others are told of this node, where it is a provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<OwnProviderStatus>,
+    /// With whom mail is exchanged: `open`, `registry`, `allowlist` or `closed`.
+    #[serde(default)]
+    pub mode: String,
+    /// Every provider that the owner has named or that has come with a key.
+    #[serde(default)]
+    pub providers: Vec<KnownProvider>,
+}
+
+/// A provider as this node knows it without asking anybody.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownProvider {
+    /// Its domain.
+    pub domain: String,
+    /// `allowed` or `blocked`, by the owner; otherwise the mode decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+    /// Why nothing is exchanged with it, if nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// Of the key that it came with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// When it came with it first, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+/// Allow, block or forget a provider, or forget an agent of one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameProvider {
+    /// Its domain; where something is forgotten, or an agent's address.
+    pub name: String,
 }
 
 /// What others are told of this node.

@@ -58,4 +58,19 @@ pub enum FederationAction {
         #[arg(long)]
         anew: bool,
     },
+    /// Exchange mail with DOMAIN, whoever else is let in; kept until it is blocked or forgotten.
+    Allow {
+        /// The provider's domain.
+        domain: String,
+    },
+    /// Exchange nothing with DOMAIN any more, whatever the mode.
+    Block {
+        /// The provider's domain.
+        domain: String,
+    },
+    /// Forget what was said of DOMAIN, and the key it came with: the next that it proves is taken as its first.
+    Forget {
+        /// The provider's domain.
+        domain: String,
+    },
 }

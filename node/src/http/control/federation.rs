@@ -1,21 +1,26 @@
 //! Other providers, for the node's owner (`amesh federation`).
 
-use crate::federation::{ResolveError, Resolved, Source};
+use crate::federation::{Federation, Remembered, ResolveError, Resolved, Source, TrustError, Verdict};
 use crate::http::body::{self, Json};
-use crate::http::error::Problem;
-use crate::http::state::Shared;
+use crate::http::error::{CONFLICT, Problem};
+use crate::http::finish::to_the_end;
+use crate::http::state::{self, Shared};
 use amesh_discovery::providers::Outcome;
+use amesh_proto::api::control::Done;
 use amesh_proto::api::error::code;
 use amesh_proto::api::federation::{
-    FederationStatus, FoundProvider, OwnProviderStatus, ResolvedProvider, StepTaken,
+    FederationStatus, FoundProvider, KnownProvider, OwnProviderStatus, ResolvedProvider, StepTaken,
 };
 use amesh_proto::api::fields::Fields;
 use axum::extract::State;
 
+type Body = Json<{ body::SMALL }>;
+type Reply = Result<axum::Json<Done>, Problem>;
+
 /// `GET /federation`
 pub(crate) async fn status(State(state): State<Shared>) -> axum::Json<FederationStatus> {
     let federation = state.parts.federation.as_ref();
-    let own = federation.and_then(|federation| federation.own());
+    let own = federation.and_then(Federation::own);
     let provider = own.map(|own| OwnProviderStatus {
         domain: own.domain().to_owned(),
         endpoint: own.endpoint().to_owned(),
@@ -23,7 +28,54 @@ pub(crate) async fn status(State(state): State<Shared>) -> axum::Json<Federation
         public_key: own.public_key().to_pem(),
         dns_records: vec![own.dns_record()],
     });
-    axum::Json(FederationStatus { on: federation.is_some_and(|federation| federation.is_on()), provider })
+    axum::Json(FederationStatus {
+        on: federation.is_some_and(Federation::is_on),
+        provider,
+        mode: federation.map(Federation::mode).unwrap_or_default().as_str().to_owned(),
+        providers: federation.map(known).unwrap_or_default(),
+    })
+}
+
+fn known(federation: &Federation) -> Vec<KnownProvider> {
+    let shown = |(domain, verdict, remembered): (String, Option<Verdict>, Remembered)| KnownProvider {
+        verdict: verdict.map(|verdict| verdict.as_str().to_owned()),
+        refused: federation.may_talk(&domain).err().map(|why| why.to_string()),
+        fingerprint: remembered.key.as_ref().map(|(key, _)| key.fingerprint()),
+        since: remembered.key.as_ref().map(|(_, since)| since.to_rfc3339()),
+        domain,
+    };
+    federation.all_known().into_iter().map(shown).collect()
+}
+
+/// `POST /federation/allow`
+pub(crate) async fn allow(state: State<Shared>, body: Body) -> Reply {
+    say(state, body, Verdict::Allowed).await
+}
+
+/// `POST /federation/block`
+pub(crate) async fn block(state: State<Shared>, body: Body) -> Reply {
+    say(state, body, Verdict::Blocked).await
+}
+
+async fn say(State(state): State<Shared>, body: Body, verdict: Verdict) -> Reply {
+    let name = Fields::parse(&body.0)?.text("name")?;
+    let federation = federation(&state)?;
+    to_the_end(&state.parts.tasks, async move { federation.say(&name, verdict).await }).await?;
+    Ok(axum::Json(Done { done: true }))
+}
+
+/// `POST /federation/forget`
+pub(crate) async fn forget(State(state): State<Shared>, body: Body) -> Reply {
+    let name = Fields::parse(&body.0)?.text("name")?;
+    let (federation, domain) = (federation(&state)?, name.clone());
+    if to_the_end(&state.parts.tasks, async move { federation.forget(&domain).await }).await? {
+        return Ok(axum::Json(Done { done: true }));
+    }
+    Err(Problem::not_found(format!("nothing is remembered of {name}")).field("name"))
+}
+
+fn federation(state: &state::State) -> Result<Federation, Problem> {
+    state.parts.federation.clone().ok_or_else(|| Problem::unavailable("this node runs without federation"))
 }
 
 /// `POST /federation/resolve`
@@ -34,9 +86,7 @@ pub(crate) async fn resolve(
     let mut fields = Fields::parse(&body.0)?;
     let domain = fields.text("domain")?;
     let anew = fields.optional::<bool>("anew", "true or false")?.unwrap_or_default();
-    let federation = state.parts.federation.clone();
-    let federation = federation.ok_or_else(|| Problem::unavailable("this node runs without federation"))?;
-    let resolved = federation.resolve(&domain, Source::Owner, anew).await?;
+    let resolved = federation(&state)?.resolve(&domain, Source::Owner, anew).await?;
     Ok(axum::Json(shown(domain, resolved)))
 }
 
@@ -82,6 +132,17 @@ impl From<ResolveError> for Problem {
             ResolveError::TooOften { retry_after } => {
                 Self::new(code::RATE_LIMITED, error.to_string()).retry_after(retry_after)
             }
+        }
+    }
+}
+
+impl From<TrustError> for Problem {
+    fn from(error: TrustError) -> Self {
+        match error {
+            TrustError::BlockedInFile(_) => Self::new(CONFLICT, error.to_string()),
+            TrustError::NoProvider(_) => Self::invalid("name", error.to_string()),
+            TrustError::Full => Self::new(code::QUEUE_FULL, error.to_string()),
+            TrustError::Store(cause) => cause.into(),
         }
     }
 }

@@ -109,7 +109,8 @@ impl Rig {
         };
         let own = federation::OwnProvider::load_or_create(&config, "corp.test", data.path()).unwrap();
         let clock = ManualClock::at(UnixMillis::from_secs(1_790_000_000));
-        let parts = federation::Parts { clock, own_ports: Default::default(), names: None, own };
+        let own_ports = Default::default();
+        let parts = federation::Parts { store: store.clone(), clock, own_ports, names: None, own };
         let federation = Some(federation::Federation::start(&config, parts).unwrap());
         Self::furnished(Default::default(), federation, store, data, Config::default(), None)
     }

@@ -58,6 +58,8 @@ pub struct Config {
     pub http_mesh: http_mesh::Config,
     /// Other providers of the protocol (docs/federation.md).
     pub federation: federation::Config,
+    /// The member of the mesh through which others reach other providers (docs/federation.md).
+    pub gateway: message::GatewayConfig,
     /// The agents' API: limits and deadlines.
     pub http: http::Config,
 }
@@ -98,6 +100,7 @@ impl Default for Config {
             tls: http::TlsConfig::default(),
             http_mesh: http_mesh::Config::default(),
             federation: federation::Config::default(),
+            gateway: message::GatewayConfig::default(),
             http: http::Config::default(),
         }
     }
@@ -130,7 +133,7 @@ impl Config {
     }
 }
 
-const SETTINGS: [&str; 20] = [
+const SETTINGS: [&str; 21] = [
     "data_dir",
     "host",
     "org",
@@ -150,6 +153,7 @@ const SETTINGS: [&str; 20] = [
     "tls",
     "http_mesh",
     "federation",
+    "gateway",
     "http",
 ];
 

@@ -213,6 +213,7 @@ fn http_config(config: &Config) -> http::Config {
 fn message_config(config: &Config) -> message::Config {
     let mut message = config.message.clone();
     message.webhook.authorities.clone_from(&config.ca_certificates);
+    message.gateway.clone_from(&config.gateway);
     message
 }
 

@@ -15,15 +15,15 @@ use amesh_proto::time::UnixMillis;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// A message whose time is over and whose sender lives here: the hallway writes the notice.
+/// A message whose time is over and whose sender is to hear of it: the hallway writes the notice, or wakes the link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expiring {
     /// Its place in the mailbox or outbox; what `Store::expire` wants with the notice.
     pub seq: Seq,
     /// Where it is.
     pub place: Place,
-    /// Who sent it.
-    pub sender: AgentNo,
+    /// Who sent it; nobody here, where it was to be carried on to another provider for a member of the mesh.
+    pub sender: Option<AgentNo>,
     /// The message.
     pub mail: Mail,
 }
@@ -75,9 +75,11 @@ fn expiring_in_mailbox(
     let agent = AgentNo(first_number(Tree::Mailbox, key)?);
     let seq = Seq(last_number(Tree::Mailbox, key)?);
     let Some(head) = mailbox::head(read, agent, seq)? else { return Ok(None) };
-    let (Some(sender), true) = (head.sender, head.expires_at <= now) else { return Ok(None) };
+    if head.sender.is_none() || head.expires_at > now {
+        return Ok(None);
+    }
     let Some(value) = read.get(Tree::Mailbox, key)? else { return Ok(None) };
-    let mail = mailbox::entry_of(key, &value, blobs)?.mail;
+    let (sender, mail) = (head.sender, mailbox::entry_of(key, &value, blobs)?.mail);
     Ok(Some(Expiring { seq, place: Place::Mailbox(agent), sender, mail }))
 }
 
@@ -89,9 +91,11 @@ fn expiring_in_outbox(
 ) -> Result<Option<Expiring>, StoreError> {
     let Some(value) = read.get(Tree::Outbox, key)? else { return Ok(None) };
     let (_, entry) = outbox::entry_of(key, &value, blobs)?;
-    let (Some(sender), true) = (entry.sender, entry.expires_at <= now) else { return Ok(None) };
-    let place = Place::Outbox(outbox::destination_of(key)?);
-    Ok(Some(Expiring { seq: entry.seq, place, sender, mail: entry.mail }))
+    let destination = outbox::destination_of(key)?;
+    let is_told = entry.sender.is_some() || matches!(destination, Destination::Provider(_));
+    let place = Place::Outbox(destination);
+    let expiring = Expiring { seq: entry.seq, place, sender: entry.sender, mail: entry.mail };
+    Ok((is_told && entry.expires_at <= now).then_some(expiring))
 }
 
 /// Ends what is due, a bounded number of it.

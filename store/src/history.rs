@@ -227,6 +227,17 @@ pub(crate) fn set_state(
     Ok(())
 }
 
+/// Writes an entry that was found by `id` down again.
+pub(crate) fn write(
+    group: &mut Group<'_>,
+    id: &MessageId,
+    parties: &Parties,
+    entry: &Entry,
+) -> Result<(), StoreError> {
+    group.txn.put(Tree::History, key_of(id, parties), codec::encode(entry)?);
+    Ok(())
+}
+
 /// Notes a delivery or a reading, under every name of the message; `id` is the one that `entry` was found by.
 pub(crate) fn note(
     group: &mut Group<'_>,
@@ -236,7 +247,7 @@ pub(crate) fn note(
     kind: &ReceiptKind,
     at: UnixMillis,
 ) -> Result<(), StoreError> {
-    *entry.noted_mut(kind) = Some(at);
+    entry.write_down(kind, at);
     group.txn.put(Tree::History, key_of(id, parties), codec::encode(&entry)?);
     let twin = match &entry.name {
         Name::Own => return Ok(()),
@@ -244,7 +255,7 @@ pub(crate) fn note(
     };
     if let Some(bytes) = group.txn.get(Tree::History, &twin)? {
         let mut entry: Entry = codec::decode(&bytes)?;
-        *entry.noted_mut(kind) = Some(at);
+        entry.write_down(kind, at);
         group.txn.put(Tree::History, twin, codec::encode(&entry)?);
     }
     Ok(())
@@ -308,6 +319,18 @@ pub(crate) fn sent_by(
     Ok(of_id(read, id)?.into_iter().find(wanted))
 }
 
+/// The message that another node brought here, and that stands in the outbox as `seq`, or did.
+pub(crate) fn carried_on(
+    read: &dyn Read,
+    id: &MessageId,
+    seq: Seq,
+) -> Result<Option<(Parties, Entry)>, StoreError> {
+    let wanted = |(_, entry): &(Parties, Entry)| {
+        entry.seq == seq && entry.carried.is_some() && matches!(entry.place, Place::Outbox(_))
+    };
+    Ok(of_id(read, id)?.into_iter().find(wanted))
+}
+
 /// Every message of an id: nearly always none or one.
 fn of_id(read: &dyn Read, id: &MessageId) -> Result<Vec<(Parties, Entry)>, StoreError> {
     walk::all(read, Tree::History, &Range::prefix(&id_part(id)), |key, value| {
@@ -335,13 +358,20 @@ impl Entry {
         match kind {
             ReceiptKind::Delivered { .. } => self.delivered_at,
             ReceiptKind::Read => self.read_at,
+            ReceiptKind::Failed { .. } => {
+                matches!(self.state, MessageState::Failed { .. }).then_some(self.changed_at)
+            }
         }
     }
 
-    fn noted_mut(&mut self, kind: &ReceiptKind) -> &mut Option<UnixMillis> {
+    fn write_down(&mut self, kind: &ReceiptKind, at: UnixMillis) {
         match kind {
-            ReceiptKind::Delivered { .. } => &mut self.delivered_at,
-            ReceiptKind::Read => &mut self.read_at,
+            ReceiptKind::Delivered { .. } => self.delivered_at = Some(at),
+            ReceiptKind::Read => self.read_at = Some(at),
+            ReceiptKind::Failed { code, detail } => {
+                self.state = MessageState::Failed { code: code.clone(), detail: detail.clone() };
+                self.changed_at = at;
+            }
         }
     }
 

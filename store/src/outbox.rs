@@ -12,7 +12,7 @@ use crate::key::{join, last_number, short_hash, with_number};
 use crate::mail::{AgentNo, Destination, LaneKey, MessageState, OutboxEntry, Seq, Settlement};
 use crate::tally::{LaneAfter, LaneId, Queue, Tally, Waiting};
 use crate::trees::Tree;
-use crate::{history, notice, walk};
+use crate::{history, notice, receipts, walk};
 use amesh_proto::id::MessageId;
 use amesh_proto::message::{Mail, Priority};
 use amesh_proto::node_id::NodeId;
@@ -147,7 +147,13 @@ fn settle_one(
         Settlement::Expired { notice } => (expired(), notice),
         Settlement::Dropped => (dropped(), None),
     };
-    let Some(sender) = head.sender else { return Ok(()) };
+    let Some(sender) = head.sender else {
+        return match destination_of(destination)? {
+            Destination::Provider(_) => receipts::carried_on_ended(group, (&head.id, seq), state, now),
+            // What is handed on inside the mesh is judged where it is brought (DESIGN §3, Moving).
+            Destination::Node(_) | Destination::HttpHost(_) => Ok(()),
+        };
+    };
     history::set_state(group, sender, &head.id, state, now)?;
     match notice {
         // Never about a `system` message (DESIGN §1.9).

@@ -3,6 +3,7 @@
 use crate::mail::AgentNo;
 use amesh_proto::address::Address;
 use amesh_proto::id::MessageId;
+use amesh_proto::message::Mail;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,13 @@ pub enum ReceiptKind {
     },
     /// Its recipient says that it was read.
     Read,
+    /// It will not arrive, though this node had taken it to carry it on (DESIGN §1.9).
+    Failed {
+        /// `expired`, `dropped`, or the code of the refusing side.
+        code: String,
+        /// The reason in words.
+        detail: String,
+    },
 }
 
 /// Word for a sender.
@@ -54,6 +62,8 @@ pub struct BroughtReceipt {
     pub kind: ReceiptKind,
     /// When, by this node's clock.
     pub at: UnixMillis,
+    /// The `system` message for the sender, where it is about mail that will not arrive.
+    pub notice: Option<Mail>,
 }
 
 /// What became of a receipt.

@@ -9,11 +9,11 @@ use crate::expire::Kind;
 use crate::group::Group;
 use crate::history::{self, Entry};
 use crate::key::{join, last_number, with_number};
-use crate::mail::{AgentNo, Destination, Place, Seq};
+use crate::mail::{AgentNo, Destination, MessageState, Place, Seq};
 use crate::receipt::{BroughtReceipt, Given, Receipt, ReceiptKind, ReceiptOwner};
 use crate::tally::Tally;
 use crate::trees::Tree;
-use crate::walk;
+use crate::{notice, walk};
 use amesh_proto::id::MessageId;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
@@ -86,6 +86,14 @@ pub(crate) fn take(
             continue;
         }
         let at = receipt.at.min(now);
+        if let (ReceiptKind::Failed { .. }, ReceiptOwner::Agent(agent)) = (&receipt.kind, owner) {
+            history::note(group, &receipt.id, &parties, entry, &receipt.kind, at)?;
+            if let Some(notice) = &receipt.notice {
+                notice::put(group, agent, notice, now)?;
+            }
+            told.push(owner);
+            continue;
+        }
         let sender = entry.sender.is_none().then_some(receipt.sender);
         let kept = Receipt { id: receipt.id, sender, to: entry.to.clone(), kind: receipt.kind, at };
         history::note(group, &kept.id, &parties, entry, &kept.kind, at)?;
@@ -94,6 +102,34 @@ pub(crate) fn take(
         }
     }
     Ok(told)
+}
+
+/// Mail that another node brought for somebody outside the mesh has ended in the outbox. Where it will not arrive, that node
+/// hears of it (DESIGN §1.9).
+pub(crate) fn carried_on_ended(
+    group: &mut Group<'_>,
+    (id, seq): (&MessageId, Seq),
+    state: MessageState,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    let Some((parties, mut entry)) = history::carried_on(&group.txn, id, seq)? else { return Ok(()) };
+    let MessageState::Failed { code, detail } = state else {
+        entry.state = state;
+        entry.changed_at = now;
+        return history::write(group, id, &parties, &entry);
+    };
+    let kind = ReceiptKind::Failed { code, detail };
+    if let (Some(owner), Some(carried)) = (owner_of(&entry), entry.carried.clone()) {
+        let receipt = Receipt {
+            id: entry.own_id(id).clone(),
+            sender: Some(carried.from),
+            to: entry.to.clone(),
+            kind: kind.clone(),
+            at: now,
+        };
+        put(group, owner, &receipt, now)?;
+    }
+    history::note(group, id, &parties, entry, &kind, now)
 }
 
 /// Keeps one, unless too many are kept. The sender who asks is told all the same.

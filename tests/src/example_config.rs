@@ -17,6 +17,7 @@ const STRUCTS: [(&str, &str, &str); 15] = [
     ("tls", "node/src/http/tls/mod.rs", "Config"),
     ("http_mesh", "node/src/bridge/http_mesh/config.rs", "Config"),
     ("federation", "node/src/federation/config.rs", "Config"),
+    ("gateway", "node/src/message/gateway.rs", "Config"),
     ("http.host_limits", "node/src/http/limit.rs", "Profile"),
     ("http", "node/src/http/mod.rs", "Config"),
     ("http.attachments", "node/src/attachments/mod.rs", "Config"),

@@ -7,9 +7,10 @@ use super::pull::Puller;
 use super::shared::Shared;
 use crate::message::{self, Full, Prepared, Refusal};
 use amesh_proto::id::MessageId;
+use amesh_proto::key::PublicKey;
 use amesh_proto::message::Mail;
 use amesh_proto::node_id::NodeId;
-use amesh_proto::wire::{LaterReason, MailFrame, Verdict, Verdicts};
+use amesh_proto::wire::{LaterReason, MailFrame, OutsideMail, Verdict, Verdicts};
 use amesh_store::{LaneKey, LaneStamp};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -23,9 +24,9 @@ use tokio::task::JoinHandle;
 pub(super) struct Incoming {
     shared: Arc<Shared>,
     peer: NodeId,
-    receiver: LinkReceiver<LaneKey, Mail>,
+    receiver: LinkReceiver<LaneKey, Brought>,
     /// Passed by the receiver, not yet on their way.
-    group: Vec<Arrival<LaneKey, Mail>>,
+    group: Vec<Arrival<LaneKey, Brought>>,
     preparing: FuturesOrdered<JoinHandle<Vec<Judged>>>,
     /// Passed, but for files that are still on their way.
     pulling: FuturesUnordered<BoxFuture<'static, Judged>>,
@@ -36,6 +37,13 @@ pub(super) struct Incoming {
     names: HashMap<u64, MessageId>,
     /// The peer's roster is needed at this version.
     pub(super) wants_roster: Option<u64>,
+}
+
+/// A message, and its sender's key where a gateway brings it.
+#[derive(Debug)]
+struct Brought {
+    mail: Mail,
+    outsider: Option<Box<PublicKey>>,
 }
 
 /// One message after the steps that need no disk.
@@ -58,30 +66,40 @@ impl Incoming {
         }
     }
 
+    /// A message of somebody outside the mesh came. As [`Self::arrived`].
+    pub(super) fn arrived_from_outside(&mut self, frame: OutsideMail, now: Duration) {
+        match PublicKey::from_spki_der(&frame.sender_key) {
+            Ok(key) => self.arrived(frame.mail, Some(Box::new(key)), now),
+            Err(error) => self.refuse(frame.mail.outbox_seq, &error),
+        }
+    }
+
     /// A message came. Call [`Self::launch`] after the last of a batch.
-    pub(super) fn arrived(&mut self, frame: MailFrame, now: Duration) {
+    pub(super) fn arrived(&mut self, frame: MailFrame, outsider: Option<Box<PublicKey>>, now: Duration) {
         let (seq, stamp, roster_version, size) =
             (frame.outbox_seq, frame.lane, frame.roster_version, frame.size());
         let mail =
             match frame.into_mail(&[&self.shared.directory().naming().provider], self.shared.clock.now()) {
                 Ok(mail) => mail,
-                Err(error) => {
-                    tracing::info!(peer = %self.peer, %error, "refused");
-                    self.shared.fault(&self.peer, Fault::Mail("invalid_field"));
-                    self.verdicts.push((seq, Verdict::Refused("invalid_field".to_owned())));
-                    return;
-                }
+                Err(error) => return self.refuse(seq, &error),
             };
         if self.shared.config.log_verdicts {
             self.names.insert(seq, mail.id.clone());
         }
         let lane = LaneKey { sender: mail.from.clone(), recipient: mail.to.clone(), class: mail.priority };
+        let mail = Brought { mail, outsider };
         let arrival = Arrival { seq, lane, stamp, roster_version, size, mail };
         if !self.receiver.has_room_for(&arrival) {
             self.shared.fault(&self.peer, Fault::Flood("mail"));
         }
         let actions = self.receiver.on_mail(arrival, now);
         self.act(actions);
+    }
+
+    fn refuse(&mut self, seq: u64, error: &dyn std::fmt::Display) {
+        tracing::info!(peer = %self.peer, %error, "refused");
+        self.shared.fault(&self.peer, Fault::Mail("invalid_field"));
+        self.verdicts.push((seq, Verdict::Refused("invalid_field".to_owned())));
     }
 
     /// The peer's roster is held at `version` now.
@@ -216,7 +234,7 @@ impl Incoming {
         }));
     }
 
-    fn act(&mut self, actions: Vec<ReceiveAction<LaneKey, Mail>>) {
+    fn act(&mut self, actions: Vec<ReceiveAction<LaneKey, Brought>>) {
         for action in actions {
             match action {
                 ReceiveAction::Judge(arrival) => self.group.push(arrival),
@@ -227,10 +245,12 @@ impl Incoming {
     }
 }
 
-fn prepare(hallway: &message::Hallway, peer: NodeId, arrival: Arrival<LaneKey, Mail>) -> Judged {
+fn prepare(hallway: &message::Hallway, peer: NodeId, arrival: Arrival<LaneKey, Brought>) -> Judged {
     let amesh_proto::wire::mail::LaneStamp { generation, number, floor } = arrival.stamp;
     let lane = LaneStamp { generation, number, floor };
-    (arrival.seq, hallway.prepare(message::Incoming::FromPeer { peer, mail: Box::new(arrival.mail), lane }))
+    let Brought { mail, outsider } = arrival.mail;
+    let incoming = message::Incoming::FromPeer { peer, mail: Box::new(mail), lane, outsider };
+    (arrival.seq, hallway.prepare(incoming))
 }
 
 /// What the link is told. Only what can change by waiting is put off.

@@ -4,10 +4,11 @@
 use super::link::{LinkSender, Offer, Scan, Settled as LinkSettled, Window};
 use super::shared::Shared;
 use crate::message::{Settled, Turns};
+use amesh_proto::key::PublicKey;
 use amesh_proto::message::Priority;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::wire::mail::LaneStamp;
-use amesh_proto::wire::{Frame, MailFrame, Verdict};
+use amesh_proto::wire::{Frame, MailFrame, OutsideMail, Verdict};
 use amesh_store::{Destination, LaneKey, OutboxEntry, Seq, StoreError};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -26,6 +27,8 @@ pub(super) struct Outgoing {
     destination: Destination,
     classes: [LinkSender<LaneKey>; Priority::ALL.len()],
     turns: Turns,
+    /// What has been sent to be carried on to other providers.
+    leaving: HashSet<u64>,
     settling: FuturesUnordered<BoxFuture<'static, Settling>>,
     /// A settlement failed: nothing more is sent until the link is made anew.
     pub(super) broken: bool,
@@ -43,7 +46,7 @@ impl Outgoing {
         let classes = Priority::ALL.map(|class| LinkSender::new(window(class)));
         let destination = Destination::Node(node);
         let (turns, settling) = (Turns::default(), FuturesUnordered::new());
-        Self { shared, destination, classes, turns, settling, broken: false }
+        Self { shared, destination, classes, turns, leaving: HashSet::new(), settling, broken: false }
     }
 
     /// New mail is in the outbox.
@@ -110,14 +113,33 @@ impl Outgoing {
         let (generation, roster) = (self.shared.store.generation(), self.shared.store.own_roster_version());
         for entry in page.into_iter().filter(|entry| chosen.contains(&entry.seq.0)) {
             let lane = LaneStamp { generation, number: entry.number, floor: entry.floor };
+            if self.shared.hallway.leaves_the_mesh(&entry.mail.to) {
+                self.leaving.insert(entry.seq.0);
+            }
+            let outsider = self.key_of_outsider(&entry);
             let mut frame = MailFrame::carrying(entry.mail, entry.seq.0, lane, roster, wall);
             if !steady {
                 // After a jump of the clock nothing expires, here or there (DESIGN §5, Clocks).
                 frame.remaining_ms = frame.remaining_ms.max(UNSTEADY_LIFE_MS);
             }
-            frames.push(Frame::Mail(Box::new(frame)));
+            frames.push(match outsider {
+                Some(key) => {
+                    let sender_key = key.to_spki_der().to_vec();
+                    Frame::OutsideMail(Box::new(OutsideMail { mail: frame, sender_key }))
+                }
+                None => Frame::Mail(Box::new(frame)),
+            });
         }
         false
+    }
+
+    /// The key of a sender outside the mesh: the receiver has no roster that lists it.
+    fn key_of_outsider(&self, entry: &OutboxEntry) -> Option<PublicKey> {
+        let (directory, mail) = (self.shared.directory(), &entry.mail);
+        match directory.naming().is_ours(&mail.from) {
+            true => None,
+            false => directory.key_at(&mail.from, mail.accepted_at),
+        }
     }
 
     /// Whether the recipient lives elsewhere by now, or has just moved. Its mail turns to its new home a part at a time: what
@@ -141,8 +163,9 @@ impl Outgoing {
             return;
         }
         let seqs: Vec<u64> = settled.iter().map(|(seq, _)| *seq).collect();
-        let settled: Vec<(Seq, Settled)> =
-            settled.into_iter().map(|(seq, end)| (Seq(seq), told(end))).collect();
+        let left: Vec<bool> = seqs.iter().map(|seq| self.leaving.remove(seq)).collect();
+        let told = settled.into_iter().zip(left).map(|((seq, end), left)| (Seq(seq), told(end, left)));
+        let settled: Vec<(Seq, Settled)> = told.collect();
         let (hallway, destination) = (self.shared.hallway.clone(), self.destination.clone());
         self.settling.push(Box::pin(async move { (seqs, hallway.settle(&destination, settled).await) }));
     }
@@ -183,8 +206,10 @@ fn offer(entry: &OutboxEntry, kept_back: bool) -> Offer<LaneKey> {
     }
 }
 
-fn told(end: LinkSettled) -> Settled {
+/// What the outbox is told; `left` the mesh: the gateway has it, which proves nothing of its recipient's host.
+fn told(end: LinkSettled, left: bool) -> Settled {
     match end {
+        LinkSettled::Delivered if left => Settled::Taken { remote_id: None },
         LinkSettled::Delivered => Settled::Delivered,
         LinkSettled::Refused { code } => {
             Settled::Refused { detail: format!("the recipient's host refused it: {code}"), code }

@@ -127,9 +127,15 @@ fn frame(seq: Seq, receipt: Receipt, now: UnixMillis) -> Option<ReceiptFrame> {
         word: match receipt.kind {
             ReceiptKind::Delivered { method } => Word::Delivered(method),
             ReceiptKind::Read => Word::Read,
+            ReceiptKind::Failed { code, detail } => Word::Failed(cut(&code), cut(&detail)),
         },
         age_ms: now.0.saturating_sub(receipt.at.0),
     })
+}
+
+/// A whole batch of them fits into a frame.
+fn cut(text: &str) -> String {
+    text.chars().take(100).collect()
 }
 
 /// What cannot be read is passed over: it would never be readable.
@@ -144,8 +150,10 @@ fn brought(frame: ReceiptFrame, own_domain: &str, clock: &SharedClock) -> Option
             }
             Word::Delivered(_) => ReceiptKind::Delivered { method: "relay".to_owned() },
             Word::Read => ReceiptKind::Read,
+            Word::Failed(code, detail) => ReceiptKind::Failed { code, detail },
         },
         at: UnixMillis(clock.now().0.saturating_sub(frame.age_ms)),
+        notice: None,
     })
 }
 

@@ -284,12 +284,19 @@ impl Session {
     }
 
     fn on_frame(&mut self, frame: Frame, now: Duration) -> Result<(), Ended> {
-        if matches!(frame, Frame::Mail(_) | Frame::Verdicts(_) | Frame::Receipts(_) | Frame::ReceiptsTaken(_))
-        {
+        if matches!(
+            frame,
+            Frame::Mail(_)
+                | Frame::OutsideMail(_)
+                | Frame::Verdicts(_)
+                | Frame::Receipts(_)
+                | Frame::ReceiptsTaken(_)
+        ) {
             self.active_at = now;
         }
         match frame {
-            Frame::Mail(mail) => self.incoming.arrived(*mail, now),
+            Frame::Mail(mail) => self.incoming.arrived(*mail, None, now),
+            Frame::OutsideMail(mail) => self.incoming.arrived_from_outside(*mail, now),
             Frame::Verdicts(verdicts) => self.outgoing.judged(verdicts.0, now),
             Frame::Receipts(receipts) => {
                 if !self.receipts.arrived(receipts) {

@@ -15,6 +15,7 @@ use amesh_proto::api::fields::BadBody;
 use amesh_proto::api::route::RouteRequest;
 use amesh_proto::attachment::{Attachment, ScanStatus, list_in};
 use amesh_proto::id::MessageId;
+use amesh_proto::key::PublicKey;
 use amesh_proto::message::{ENVELOPE_VERSION, Envelope, Mail, Priority};
 use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
@@ -56,7 +57,7 @@ impl Draft {
     /// The member of the mesh that brought it.
     pub(super) fn carrier(&self) -> Option<NodeId> {
         match self.source {
-            Source::Peer(peer) => Some(peer),
+            Source::Peer(peer) | Source::Gateway(peer, _) => Some(peer),
             _ => None,
         }
     }
@@ -65,7 +66,7 @@ impl Draft {
     pub(super) fn standing(&self, directory: &Directory) -> Standing {
         match &self.source {
             Source::Agent(agent) => directory.standing(agent),
-            Source::Peer(_) | Source::HttpHost(_) => Standing::Holds,
+            Source::Peer(_) | Source::Gateway(..) | Source::HttpHost(_) => Standing::Holds,
         }
     }
 }
@@ -75,6 +76,8 @@ impl Draft {
 pub(super) enum Source {
     Agent(Arc<Agent>),
     Peer(NodeId),
+    /// The member that brings mail of other providers, and the key that it knows for this sender.
+    Gateway(NodeId, Arc<PublicKey>),
     HttpHost(Arc<HostSource>),
 }
 
@@ -94,7 +97,13 @@ pub(super) fn accept(incoming: Incoming, around: &Circumstances<'_>) -> Result<D
         Incoming::FromAgent { agent, request, idempotency_key } => {
             from_agent(&agent, *request, idempotency_key, around)
         }
-        Incoming::FromPeer { peer, mail, lane } => carried::from_peer(peer, *mail, lane, around),
+        Incoming::FromPeer { peer, mail, lane, outsider } => {
+            let source = match outsider {
+                None => Source::Peer(peer),
+                Some(key) => carried::from_gateway(peer, *key, &mail, around)?,
+            };
+            carried::from_peer(source, *mail, lane, around)
+        }
         Incoming::FromHttpHost(forwarded) => forwarded::from_http_host(*forwarded, around),
     }
 }

@@ -137,7 +137,7 @@ pub(super) fn prepared(verified: Verified, plan: Plan, now: UnixMillis) -> Prepa
     let Draft { source, mut mail, idempotency_key, lane, attachments, .. } = draft;
     let origin = match source {
         Source::Agent(agent) => Origin::Agent(agent.no),
-        Source::Peer(node) => Origin::Node(node),
+        Source::Peer(node) | Source::Gateway(node, _) => Origin::Node(node),
         Source::HttpHost(host) => Origin::HttpHost(host.name.to_string()),
     };
     let target = match &plan {

@@ -5,9 +5,10 @@
 
 use super::Hallway;
 use super::notice::Notice;
+use crate::agents::directory::Resolution;
 use crate::waking::Waking;
 use amesh_proto::message::Mail;
-use amesh_store::{Expiring, StoreError};
+use amesh_store::{AgentNo, Destination, Expiring, StoreError};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -38,16 +39,26 @@ impl Hallway {
             let notices = due.iter().filter_map(|one| Some((one.seq, self.notice_of(one)?))).collect();
             let ended = self.inner.store.expire(now, self.inner.clock.monotonic(), notices).await?;
             self.inner.clock_is_off.store(ended.unsteady_for.is_some(), Ordering::Relaxed);
-            for one in &due {
-                self.inner.deliver.inboxes().committed(one.sender);
-            }
+            due.iter().for_each(|one| self.told_of_ending(one.sender, &one.mail));
             if !ended.more {
                 return Ok(());
             }
         }
     }
 
+    /// Word that `mail` will not arrive is on disk: for an agent of this node, or for the member that brought it.
+    pub(super) fn told_of_ending(&self, sender: Option<AgentNo>, mail: &Mail) {
+        match (sender, self.inner.agents.directory().resolve(&mail.from)) {
+            (Some(sender), _) => self.inner.deliver.inboxes().committed(sender),
+            (None, Resolution::Remote { node, .. }) => {
+                self.inner.deliver.wake_carrier(&Destination::Node(node));
+            }
+            (None, _) => {}
+        }
+    }
+
     fn notice_of(&self, expiring: &Expiring) -> Option<Mail> {
+        expiring.sender?;
         let naming = self.inner.agents.directory().naming();
         let notice = Notice::undeliverable(&expiring.mail, "expired", "");
         let composed = notice.compose(naming, &expiring.mail.from, self.inner.clock.now(), rand::random());

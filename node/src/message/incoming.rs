@@ -32,6 +32,8 @@ pub enum Incoming {
         mail: Box<Mail>,
         /// Its place in its lane.
         lane: LaneStamp,
+        /// The sender's key, where he is outside the mesh and the member says that it is his gateway.
+        outsider: Option<Box<PublicKey>>,
     },
     /// A host of the AMP 06a kind forwards a message of one of its agents.
     FromHttpHost(Box<Forwarded>),

@@ -16,6 +16,7 @@ pub mod deliver;
 mod error;
 mod expire;
 mod faults;
+mod gateway;
 mod held;
 mod incoming;
 mod mailbox;
@@ -39,6 +40,7 @@ pub use condition::{Condition, Health};
 pub use deliver::carrier::Carrier;
 pub use deliver::inbox::MailSignal;
 pub use error::{Full, Refusal, SignatureFault};
+pub use gateway::Config as GatewayConfig;
 pub use held::Held;
 pub use incoming::{Accepted, Basis, Forwarded, Incoming, Method, Status};
 pub use mailbox::Turn;
@@ -54,6 +56,7 @@ use crate::agents::{Agent, Agents};
 use crate::clock::SharedClock;
 use crate::tasks::Tasks;
 use accept::Circumstances;
+use amesh_proto::address::Address;
 use amesh_proto::attachment::Attachment;
 use amesh_proto::id::MessageId;
 use amesh_proto::injection::Rules;
@@ -97,6 +100,9 @@ pub struct Config {
     pub retry: retry::Config,
     /// How mail is posted to the webhooks of agents.
     pub webhook: deliver::webhook::Config,
+    /// How mail leaves the mesh through a member. Set by the node's `gateway`.
+    #[serde(skip)]
+    pub gateway: gateway::Config,
 }
 
 impl Default for Config {
@@ -114,6 +120,7 @@ impl Default for Config {
             injection_rules: None,
             retry: retry::Config::default(),
             webhook: deliver::webhook::Config::default(),
+            gateway: gateway::Config::default(),
         }
     }
 }
@@ -301,6 +308,9 @@ impl Hallway {
             require_signatures: inner.config.require_signatures,
             own_domain: directory.naming().is_ours(&mail.to),
             provider_served: inner.deliver.is_served(&foreign),
+            way_out: inner.config.gateway.way_out(directory),
+            carried_on: verified.draft.carrier().is_some()
+                && inner.config.gateway.serves(&mail.from, &mail.to, directory),
         })?;
         Ok(commit::prepared(verified, plan, now))
     }
@@ -376,6 +386,12 @@ impl Hallway {
     #[must_use]
     pub fn clock_is_steady(&self) -> bool {
         !self.inner.clock_is_off.load(Ordering::Relaxed)
+    }
+
+    /// Whether mail to `to` goes to a member of the mesh that carries it on: that it arrived there says nothing of its recipient.
+    #[must_use]
+    pub fn leaves_the_mesh(&self, to: &Address) -> bool {
+        !self.inner.agents.directory().naming().is_ours(to)
     }
 
     fn thread_of(&self, agent: &Agent, parent: &MessageId) -> Option<String> {

@@ -60,11 +60,25 @@ impl Notice {
             || (String::new(), mail.id.as_str().to_owned()),
             |envelope| (envelope.subject, envelope.thread_id),
         );
+        Self::of_failure((mail.id.clone(), &mail.to), (subject, thread_id), code, detail)
+    }
+
+    /// The same of mail that a member of the mesh had taken to carry it on: its subject is no longer known here.
+    pub(super) fn unforwarded(id: &MessageId, to: &Address, code: &str, detail: &str) -> Self {
+        Self::of_failure((id.clone(), to), (id.to_string(), id.to_string()), code, detail)
+    }
+
+    fn of_failure(
+        (id, to): (MessageId, &Address),
+        (subject, thread_id): (String, String),
+        code: &str,
+        detail: &str,
+    ) -> Self {
         // Code and words come from another host: bounded, and a code is no place for anything but a code.
         let is_code = code.len() <= 40 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         Self::Undeliverable {
-            id: mail.id.clone(),
-            to: mail.to.to_string(),
+            id,
+            to: to.to_string(),
             subject,
             thread_id,
             code: if is_code { code.to_owned() } else { "refused".to_owned() },

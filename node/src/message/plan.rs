@@ -37,6 +37,10 @@ pub(super) struct Question<'a> {
     pub own_domain: bool,
     /// Some carrier moves mail to the provider of `to`.
     pub provider_served: bool,
+    /// The member that carries this node's mail to other providers.
+    pub way_out: Option<(NodeId, String)>,
+    /// A member brought it for this node to carry on to another provider, and the owner lets it.
+    pub carried_on: bool,
 }
 
 /// The way a message takes.
@@ -74,6 +78,13 @@ pub(super) fn plan(question: Question<'_>) -> Result<Plan, Refusal> {
             };
             Ok(Plan::Local { agent, trust })
         }
+        Resolution::Unknown if question.carried_on && !question.to.is_local_network() => {
+            if !question.provider_served {
+                return Err(Refusal::External(question.to.to_string()));
+            }
+            to_outside(&question)?;
+            Ok(Plan::Provider { domain: question.to.provider().to_owned() })
+        }
         _ if question.by_link => Err(Refusal::NoRecipient(question.to.to_string())),
         // From here on mail would leave this node: never unsigned (SIG-7).
         Resolution::Remote { .. } if !question.signed => Err(Refusal::Signature(SignatureFault::Missing)),
@@ -84,10 +95,33 @@ pub(super) fn plan(question: Question<'_>) -> Result<Plan, Refusal> {
         Resolution::Unknown if question.own_domain || question.to.is_local_network() => {
             Err(Refusal::NoRecipient(question.to.to_string()))
         }
-        Resolution::Unknown if !question.provider_served => Err(Refusal::External(question.to.to_string())),
-        Resolution::Unknown if !question.signed => Err(Refusal::Signature(SignatureFault::Missing)),
-        Resolution::Unknown => Ok(Plan::Provider { domain: question.to.provider().to_owned() }),
+        Resolution::Unknown if question.provider_served => {
+            to_outside(&question)?;
+            Ok(Plan::Provider { domain: question.to.provider().to_owned() })
+        }
+        Resolution::Unknown => {
+            let Some((node, host)) = question.way_out.clone() else {
+                return Err(Refusal::External(question.to.to_string()));
+            };
+            to_outside(&question)?;
+            Ok(Plan::Host { node, host, address: question.to.clone() })
+        }
     }
+}
+
+/// What leaves the mesh is signed (SIG-7), and has no files: a provider has no way to fetch them (AMP 06 §Forward Endpoint).
+fn to_outside(question: &Question<'_>) -> Result<(), Refusal> {
+    if !question.signed {
+        return Err(Refusal::Signature(SignatureFault::Missing));
+    }
+    if question.has_files {
+        return Err(Refusal::Attachment {
+            code: "invalid_field",
+            field: "payload.attachments".to_owned(),
+            why: format!("{} is another provider, and files do not go there", question.to.provider()),
+        });
+    }
+    Ok(())
 }
 
 /// MSH-2. Such a host takes no files (AMP 06a has no way to send them).
@@ -169,6 +203,8 @@ mod tests {
             require_signatures: false,
             own_domain: true,
             provider_served: false,
+            way_out: None,
+            carried_on: false,
         };
         change(&mut question);
         match plan(question) {
@@ -267,6 +303,52 @@ mod tests {
         assert_eq!(foreign("x@acme.crabmail.ai", true), "provider crabmail.ai");
         assert_eq!(foreign("x@acme.other.local", false), "not_found");
         assert_eq!(foreign("x@acme.other.internal", true), "not_found");
+    }
+
+    #[test]
+    fn what_the_gateway_carries_for_others_leaves_the_mesh_signed_and_without_files() {
+        let foreign = |change: &dyn Fn(&mut Question<'_>)| {
+            outcome(|q| {
+                q.to = Box::leak(Box::new(address("x@acme.crabmail.ai")));
+                (q.own_domain, q.way_out) = (false, Some((NodeId::from_bytes([3; 32]), "gate".to_owned())));
+                change(q);
+            })
+        };
+        assert_eq!(foreign(&|_| ()), "host gate");
+        assert_eq!(
+            foreign(&|q| q.provider_served = true),
+            "provider crabmail.ai",
+            "this node has a way of its own"
+        );
+        assert_eq!(foreign(&|q| q.signed = false), "signature_missing");
+        assert_eq!(foreign(&|q| q.has_files = true), "invalid_field");
+        assert_eq!(
+            foreign(&|q| q.by_link = true),
+            "not_found",
+            "no member sends through a node that is no gateway"
+        );
+        let brought =
+            |q: &mut Question<'_>| (q.by_link, q.carried_on, q.provider_served) = (true, true, true);
+        assert_eq!(foreign(&brought), "provider crabmail.ai");
+        assert_eq!(
+            foreign(&|q| {
+                brought(q);
+                q.provider_served = false;
+            }),
+            "external_provider"
+        );
+        assert_eq!(
+            foreign(&|q| {
+                brought(q);
+                q.signed = false;
+            }),
+            "signature_missing"
+        );
+        let local = |q: &mut Question<'_>| {
+            brought(q);
+            q.to = Box::leak(Box::new(address("x@acme.other.local")));
+        };
+        assert_eq!(foreign(&local), "not_found");
     }
 
     #[test]

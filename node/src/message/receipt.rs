@@ -3,8 +3,10 @@
 
 use super::Hallway;
 use super::incoming::Method;
+use super::notice::Notice;
 use crate::agents::Agent;
 use amesh_proto::id::MessageId;
+use amesh_proto::message::Mail;
 use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
 use amesh_store::{BroughtReceipt, Destination, Given, Receipt, ReceiptKind, ReceiptOwner, Seq, StoreError};
@@ -90,7 +92,14 @@ impl Hallway {
     ///
     /// # Errors
     /// When the store fails; the member brings them again.
-    pub async fn take_receipts(&self, from: NodeId, brought: Vec<BroughtReceipt>) -> Result<(), StoreError> {
+    pub async fn take_receipts(
+        &self,
+        from: NodeId,
+        mut brought: Vec<BroughtReceipt>,
+    ) -> Result<(), StoreError> {
+        for receipt in &mut brought {
+            receipt.notice = self.notice_of_failure(receipt)?;
+        }
         let told = self.inner.store.take_receipts(from, brought, self.inner.clock.now()).await?;
         for owner in told {
             match owner {
@@ -99,6 +108,18 @@ impl Hallway {
             }
         }
         Ok(())
+    }
+
+    /// What an agent of this node is told, where mail that a member had taken will not arrive (DESIGN §1.9).
+    fn notice_of_failure(&self, receipt: &BroughtReceipt) -> Result<Option<Mail>, StoreError> {
+        let ReceiptKind::Failed { code, detail } = &receipt.kind else { return Ok(None) };
+        let directory = self.inner.agents.directory();
+        let Some(agent) = directory.local_agent(&receipt.sender) else { return Ok(None) };
+        let Some(sent) = self.inner.store.message_status(agent.no, &receipt.id)? else { return Ok(None) };
+        let notice = Notice::unforwarded(&receipt.id, &sent.to, code, detail);
+        let now = self.inner.clock.now();
+        let composed = notice.compose(directory.naming(), &agent.address, now, rand::random());
+        Ok(composed.inspect_err(|error| tracing::error!(%error, "a notice could not be written")).ok())
     }
 
     fn word_is_kept(&self, given: Given) {

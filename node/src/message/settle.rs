@@ -47,8 +47,8 @@ impl Hallway {
                 Settled::Taken { remote_id } => Settlement::Taken { remote_id },
                 Settled::Refused { code, detail } => {
                     let entry = self.waiting(destination, seq);
-                    noticed.extend(entry.as_ref().and_then(|entry| entry.sender));
-                    let notice = entry.and_then(|entry| self.bounce(&entry, &code, &detail));
+                    let notice = entry.as_ref().and_then(|entry| self.bounce(entry, &code, &detail));
+                    noticed.extend(entry);
                     Settlement::Refused { code, detail, notice }
                 }
             };
@@ -58,9 +58,7 @@ impl Hallway {
         for (seq, verdict) in told {
             self.inner.deliver.waiters().tell(destination, seq, verdict);
         }
-        for sender in noticed {
-            self.inner.deliver.inboxes().committed(sender);
-        }
+        noticed.iter().for_each(|entry| self.told_of_ending(entry.sender, &entry.mail));
         Ok(())
     }
 

@@ -27,6 +27,7 @@ pub(super) fn verify(draft: Draft, directory: &Directory) -> Result<Verified, Re
         // A body may take its time, and the sender may have changed its key meanwhile (KEY-7).
         Source::Agent(agent) => from_agent(draft, &directory.present(&agent)),
         Source::Peer(peer) => from_peer(draft, peer, directory),
+        Source::Gateway(_, key) => from_gateway(draft, &key),
         Source::HttpHost(host) => from_http_host(draft, &host),
     }
 }
@@ -101,6 +102,19 @@ fn from_peer(mut draft: Draft, peer: NodeId, directory: &Directory) -> Result<Ve
     })?;
     draft.mail.form = Some(form.settled());
     Ok(Verified { draft, judged_by: Some(key) })
+}
+
+/// Mail of somebody outside: judged by the key for which the gateway vouches, and not only by the gateway's own judgement.
+fn from_gateway(mut draft: Draft, key: &PublicKey) -> Result<Verified, Refusal> {
+    let (mail, envelope) = (&draft.mail, &draft.envelope);
+    let Some(signature) = envelope.signature.as_deref() else {
+        return Err(Refusal::Signature(SignatureFault::Missing));
+    };
+    let (from, to) = ([envelope.from.as_str()], [envelope.to.as_str()]);
+    let what = signable(mail, &from, &to, &envelope.subject, envelope.in_reply_to.as_deref());
+    let form = check(key, &what, signature, mail.form)?;
+    draft.mail.form = Some(form.settled());
+    Ok(Verified { draft, judged_by: Some(key.clone()) })
 }
 
 /// Mail of an HTTP host: judged by the key that is known for its sender there. Where there is none, only an owner who asked

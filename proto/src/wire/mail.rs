@@ -41,6 +41,16 @@ pub struct MailFrame {
     pub payload: Vec<u8>,
 }
 
+/// A message of somebody outside the mesh, which its gateway brings (DESIGN §3, A carrier brings only its own).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutsideMail {
+    /// The message.
+    pub mail: MailFrame,
+    /// The key that the gateway knows for its sender, SPKI DER: no roster lists it.
+    #[serde(with = "serde_bytes")]
+    pub sender_key: Vec<u8>,
+}
+
 /// A place in a lane (sender, recipient, priority): the receiver commits in this order (DESIGN §1.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LaneStamp {

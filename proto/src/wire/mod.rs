@@ -16,7 +16,7 @@ pub mod roster;
 pub use decode::{FrameDecoder, FrameError};
 pub use hello::{Goodbye, Greeting, Hello, HelloAck, Proof, Refuse, RefuseCode, Software};
 pub use join::{JoinClashes, JoinConfirm, JoinGrant, JoinRefuseCode, JoinRefused, JoinRequest};
-pub use mail::{LaterReason, MailFrame, Verdict, Verdicts};
+pub use mail::{LaterReason, MailFrame, OutsideMail, Verdict, Verdicts};
 pub use members::{Neighbour, Neighbours, SecretFrame, SwarmAddresses};
 pub use presence::{Presence, PresenceAsk};
 pub use receipt::Receipts;
@@ -55,6 +55,8 @@ pub enum Frame {
     RosterPart(Box<RosterPart>),
     /// One message.
     Mail(Box<MailFrame>),
+    /// One message of somebody outside the mesh.
+    OutsideMail(Box<OutsideMail>),
     /// What became of messages.
     Verdicts(Verdicts),
     /// Are you there?
@@ -103,6 +105,7 @@ impl Frame {
             Self::RosterPull(body) => put(kind::ROSTER_PULL, body, out),
             Self::RosterPart(body) => put(kind::ROSTER_PART, body, out),
             Self::Mail(body) => put(kind::MAIL, body, out),
+            Self::OutsideMail(body) => put(kind::OUTSIDE_MAIL, body, out),
             Self::Verdicts(body) => put(kind::VERDICTS, body, out),
             Self::Ping(body) => put(kind::PING, body, out),
             Self::Pong(body) => put(kind::PONG, body, out),
@@ -142,6 +145,7 @@ impl Frame {
             kind::ROSTER_PULL => Self::RosterPull(take(kind, body)?),
             kind::ROSTER_PART => Self::RosterPart(take(kind, body)?),
             kind::MAIL => Self::Mail(take(kind, body)?),
+            kind::OUTSIDE_MAIL => Self::OutsideMail(take(kind, body)?),
             kind::VERDICTS => Self::Verdicts(take(kind, body)?),
             kind::PING => Self::Ping(take(kind, body)?),
             kind::PONG => Self::Pong(take(kind, body)?),
@@ -237,6 +241,7 @@ mod kind {
     pub(super) const SOFTWARE: u8 = 19;
     pub(super) const PRESENCE_ASK: u8 = 20;
     pub(super) const PRESENCE: u8 = 21;
+    pub(super) const OUTSIDE_MAIL: u8 = 22;
     pub(super) const JOIN_REQUEST: u8 = 32;
     pub(super) const JOIN_CLASHES: u8 = 33;
     pub(super) const JOIN_CONFIRM: u8 = 34;

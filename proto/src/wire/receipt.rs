@@ -34,4 +34,6 @@ pub enum Word {
     Delivered(String),
     /// Its recipient says that it was read.
     Read,
+    /// It will not arrive: the code and the words of whoever refused it, where this node had taken it to carry it on.
+    Failed(String, String),
 }

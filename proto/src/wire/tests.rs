@@ -64,6 +64,7 @@ fn every_kind() -> Vec<Frame> {
             end: Some(Some(head)),
         })),
         Frame::Mail(Box::new(mail(b"{\"message\":\"hi\"}".to_vec()))),
+        Frame::OutsideMail(Box::new(OutsideMail { mail: mail(b"{}".to_vec()), sender_key: vec![48, 42] })),
         Frame::Verdicts(Verdicts(vec![
             (900, Verdict::Committed),
             (901, Verdict::Later(LaterReason::MailboxFull)),

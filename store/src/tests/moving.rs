@@ -101,7 +101,8 @@ fn word_of_what_was_handed_on_goes_back_the_way_it_came() {
     let bob = register(&store, "bob");
     waiting(&store, bob, 1);
     hand_on(&store, bob);
-    let brought = BroughtReceipt { id: id(1), sender: address("joe"), kind: ReceiptKind::Read, at: NOW };
+    let brought =
+        BroughtReceipt { id: id(1), sender: address("joe"), kind: ReceiptKind::Read, at: NOW, notice: None };
     let told = store.take_receipts(node(2), vec![brought.clone()], NOW).wait().unwrap();
     assert_eq!(told, [ReceiptOwner::Node(node(9))]);
     let (_, receipt) = store.receipts(ReceiptOwner::Node(node(9)), None, 10).unwrap().remove(0);

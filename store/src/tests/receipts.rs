@@ -51,7 +51,7 @@ fn a_receipt_goes_back_to_the_node_that_brought_the_message_and_is_believed_by_n
     let (_, kept_there) = there.receipts(ReceiptOwner::Node(node(9)), None, 10).unwrap().remove(0);
     assert_eq!(kept_there.sender, Some(address("ann")));
     let Receipt { id: of, sender, kind, at, .. } = kept_there;
-    let brought = BroughtReceipt { id: of, sender: sender.unwrap(), kind, at };
+    let brought = BroughtReceipt { id: of, sender: sender.unwrap(), kind, at, notice: None };
 
     let (here, _) = memory();
     let ann = register(&here, "ann");
@@ -115,4 +115,39 @@ fn receipts_end_with_time_and_with_their_agent() {
     while store.expire(late, HOUR + HOUR, Vec::new()).wait().unwrap().more {}
     assert_eq!(kept(&store, ReceiptOwner::Node(node(9))), []);
     assert_whole(&store);
+}
+
+#[test]
+fn mail_carried_on_to_a_provider_that_ends_there_is_told_to_the_node_that_brought_it_and_by_that_to_the_sender()
+ {
+    let (gate, _) = memory();
+    let far = Destination::Provider("far.test".to_owned());
+    let on = |n: u64| NewMail {
+        target: Target::Outbox { destination: far.clone() },
+        ..linked(mail("ann", "eve", n), AgentNo(0), n, 1)
+    };
+    let seqs: Vec<Seq> = (1..=2).map(|n| committed(&gate, on(n)).seq).collect();
+    let refused = Settlement::Refused { code: "closed".into(), detail: "no".into(), notice: None };
+    let taken = Settlement::Taken { remote_id: None };
+    gate.settle(&far, vec![(seqs[0], refused), (seqs[1], taken)], NOW).wait().unwrap();
+    let failed = ReceiptKind::Failed { code: "closed".into(), detail: "no".into() };
+    let (_, word) = gate.receipts(ReceiptOwner::Node(node(9)), None, 10).unwrap().remove(0);
+    assert_eq!((&word.kind, &word.sender, &word.to), (&failed, &Some(address("ann")), &address("eve")));
+    assert_eq!(gate.receipt_count(ReceiptOwner::Node(node(9))), 1, "nothing is said of what was taken");
+    assert_whole(&gate);
+
+    let (here, _) = memory();
+    let ann = register(&here, "ann");
+    committed(&here, outgoing(mail("ann", "eve", 1), ann, to_node(2)));
+    let notice = Some(mail("node", "ann", 77));
+    let brought =
+        BroughtReceipt { id: word.id, sender: address("ann"), kind: word.kind, at: word.at, notice };
+    let take = |from: u8| here.take_receipts(node(from), vec![brought.clone()], NOW).wait().unwrap();
+    assert_eq!(take(3), [], "it was not sent to that node");
+    assert_eq!((take(2), take(2)), (vec![ReceiptOwner::Agent(ann)], vec![]));
+    let state = here.message_status(ann, &id(1)).unwrap().unwrap().state;
+    assert_eq!(state, MessageState::Failed { code: "closed".into(), detail: "no".into() });
+    assert_eq!(ids(&here, ann), [id(77)], "the notice, once");
+    assert_eq!(here.receipt_count(ReceiptOwner::Agent(ann)), 0);
+    assert_whole(&here);
 }

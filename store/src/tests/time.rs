@@ -32,7 +32,7 @@ fn expired_mail_leaves_the_mailbox_and_its_sender_is_told() {
     let expiring = store.expiring(later, 10).unwrap();
     assert_eq!(
         expiring,
-        [Expiring { seq: receipt.seq, place: Place::Mailbox(bob), sender: alice, mail: short }]
+        [Expiring { seq: receipt.seq, place: Place::Mailbox(bob), sender: Some(alice), mail: short }]
     );
     let ended = expire(&store, later, vec![(receipt.seq, mail("postmaster", "alice", 50))]);
     assert_eq!((ended.mailbox, ended.outbox), (1, 0));

@@ -381,6 +381,12 @@ impl Directory {
         self.write().outside.set_hosts(hosts);
     }
 
+    /// The member of a host label: of several that claim it, the one that has been in the mesh longest.
+    #[must_use]
+    pub fn node_of(&self, host: &str) -> Option<NodeId> {
+        self.read().node_of_host(host)
+    }
+
     /// The host label of a member.
     #[must_use]
     pub fn host_of(&self, node: NodeId) -> Option<String> {

@@ -6,14 +6,33 @@ use crate::agents::directory::{Directory, Resolution};
 use crate::message::error::Refusal;
 use amesh_proto::address::Address;
 use amesh_proto::attachment::list_in;
+use amesh_proto::key::PublicKey;
 use amesh_proto::limits;
 use amesh_proto::message::Mail;
 use amesh_proto::node_id::NodeId;
 use amesh_store::LaneStamp;
+use std::sync::Arc;
+
+/// Mail of somebody outside, which only the member that the owner named may bring (DESIGN §3, A carrier brings only its own).
+pub(super) fn from_gateway(
+    peer: NodeId,
+    key: PublicKey,
+    mail: &Mail,
+    around: &Circumstances<'_>,
+) -> Result<Source, Refusal> {
+    let gateway = around.config.gateway.way_out(around.directory);
+    if gateway.is_none_or(|(gateway, _)| gateway != peer) {
+        return Err(Refusal::Forbidden("this member is not the gateway of this node".to_owned()));
+    }
+    if around.directory.naming().is_ours(&mail.from) {
+        return Err(Refusal::Forbidden(format!("{} is an address of this mesh", mail.from)));
+    }
+    Ok(Source::Gateway(peer, Arc::new(key)))
+}
 
 /// Checks mail of a member of the mesh.
 pub(super) fn from_peer(
-    peer: NodeId,
+    source: Source,
     mail: Mail,
     lane: LaneStamp,
     around: &Circumstances<'_>,
@@ -43,14 +62,7 @@ pub(super) fn from_peer(
     let attachments = if some { list_in(&mail.payload)? } else { Vec::new() };
     let expires_at = mail.expires_at.min(around.now.plus(around.config.longest_ttl()));
     let mail = Mail { expires_at, ..mail };
-    Ok(Draft {
-        source: Source::Peer(peer),
-        mail,
-        envelope,
-        idempotency_key: None,
-        lane: Some(lane),
-        attachments,
-    })
+    Ok(Draft { source, mail, envelope, idempotency_key: None, lane: Some(lane), attachments })
 }
 
 /// Whether the spelling that was signed means the mailbox that the frame names.

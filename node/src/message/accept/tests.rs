@@ -266,7 +266,12 @@ mod from_a_peer {
             thread_of: &|_, _| None,
         };
         let lane = LaneStamp { generation: 1, number: 1, floor: 1 };
-        let incoming = Incoming::FromPeer { peer: NodeId::from_bytes([2; 32]), mail: Box::new(mail), lane };
+        let incoming = Incoming::FromPeer {
+            peer: NodeId::from_bytes([2; 32]),
+            mail: Box::new(mail),
+            lane,
+            outsider: None,
+        };
         accept(incoming, &around)
     }
 

@@ -11,7 +11,7 @@ use amesh_proto::api::pending::Delivery;
 use amesh_proto::api::register::RegisterRequest;
 use amesh_proto::api::route::RouteRequest;
 use amesh_proto::canonical::{self, Signable};
-use amesh_proto::key::AgentKey;
+use amesh_proto::key::{AgentKey, PublicKey};
 use amesh_proto::message::{Mail, Priority};
 use amesh_proto::node_id::NodeId;
 use amesh_proto::roster::RosterEntry;
@@ -41,11 +41,16 @@ pub(crate) struct House {
 pub(crate) struct Pigeon {
     pub woken: AtomicUsize,
     pub answers_soon: AtomicBool,
+    pub to_providers: AtomicBool,
 }
 
 impl Carrier for Pigeon {
     fn serves(&self, destination: &Destination) -> bool {
-        matches!(destination, Destination::Node(_))
+        match destination {
+            Destination::Node(_) => true,
+            Destination::Provider(_) => self.to_providers.load(Ordering::SeqCst),
+            Destination::HttpHost(_) => false,
+        }
     }
 
     fn wake(&self, _: &Destination) {
@@ -181,8 +186,19 @@ impl House {
 
     /// Mail as the peer would bring it.
     pub(super) async fn brought(&self, mail: Mail, number: u64) -> Result<(), Refusal> {
+        self.brought_with(mail, number, None).await
+    }
+
+    /// Mail as the peer would bring it of somebody outside, with the key that it knows for him.
+    pub(super) async fn brought_with(
+        &self,
+        mail: Mail,
+        number: u64,
+        key: Option<PublicKey>,
+    ) -> Result<(), Refusal> {
+        let outsider = key.map(Box::new);
         let lane = LaneStamp { generation: 1, number, floor: 1 };
-        let incoming = Incoming::FromPeer { peer: peer_node(), mail: Box::new(mail), lane };
+        let incoming = Incoming::FromPeer { peer: peer_node(), mail: Box::new(mail), lane, outsider };
         let prepared = self.hallway.prepare(incoming)?;
         self.hallway.commit(prepared).await.map(drop)
     }
@@ -246,18 +262,21 @@ fn signature_as(priority: Priority, signer: &str, from: &str, to: &str, payload:
 
 /// Mail from an agent of the peer to one of this node.
 pub(super) fn carried(from: &str, to: &str, id: &str, message: &str) -> Mail {
+    letter(from, (&address(from), &address(to)), id, message)
+}
+
+/// The same between any two addresses.
+pub(super) fn letter(signer: &str, (from, to): (&str, &str), id: &str, message: &str) -> Mail {
     let payload = format!(r#"{{"type":"request","message":"{message}"}}"#);
-    let signature = signature(from, &address(from), &address(to), &payload);
+    let signature = signature(signer, from, to, &payload);
     let envelope = format!(
-        r#"{{"version":"amp/0.1","id":"{id}","from":"{}","to":"{}","subject":"hello","priority":"normal","timestamp":"2020-01-01T00:00:00Z","thread_id":"{id}","signature":"{signature}"}}"#,
-        address(from),
-        address(to)
+        r#"{{"version":"amp/0.1","id":"{id}","from":"{from}","to":"{to}","subject":"hello","priority":"normal","timestamp":"2020-01-01T00:00:00Z","thread_id":"{id}","signature":"{signature}"}}"#
     );
     let parse = |text: &str| amesh_proto::address::Address::parse(text, &["aimaestro.local"]).unwrap();
     Mail {
         id: amesh_proto::id::MessageId::parse(id).unwrap(),
-        from: parse(&address(from)),
-        to: parse(&address(to)),
+        from: parse(from),
+        to: parse(to),
         priority: Priority::Normal,
         envelope: envelope.into_bytes(),
         payload: payload.into_bytes(),

@@ -18,7 +18,7 @@ impl Session {
             };
             let Some((last, _)) = kept.last() else { return Ok(()) };
             let last = *last;
-            self.write_all(kept.into_iter().map(|(_, receipt)| frame(receipt)).collect()).await?;
+            self.write_all(kept.into_iter().filter_map(|(_, receipt)| frame(receipt)).collect()).await?;
             self.told = Some(last);
             let until = self.signal.told(last);
             let (hallway, agent) = (self.state.parts.hallway.clone(), self.agent().clone());
@@ -31,14 +31,16 @@ impl Session {
     }
 }
 
-fn frame(receipt: Receipt) -> String {
+fn frame(receipt: Receipt) -> Option<String> {
     let (id, to, at) = (receipt.id.to_string(), receipt.to.to_string(), receipt.at.to_rfc3339());
-    match receipt.kind {
+    Some(match receipt.kind {
         ReceiptKind::Delivered { method } => {
             framed("message.delivered", MessageDelivered { id, to, delivered_at: at, method }, None)
         }
+        // Of those the agent is told by mail; the store keeps none for an agent.
+        ReceiptKind::Failed { .. } => return None,
         ReceiptKind::Read => framed("message.read", MessageRead { id, to, read_at: at }, None),
-    }
+    })
 }
 
 const PAGE: usize = 64;

@@ -1,0 +1,53 @@
+//! The way out of the mesh: one member, the gateway, carries mail of the others to other providers, and brings theirs (DESIGN
+//! §3, A carrier brings only its own). Which member that is, and for whom it does so, the owner of each node says. Asked by
+//! the hallway before it plans, and when a member brings mail of somebody outside.
+
+use crate::agents::directory::Directory;
+use amesh_proto::address::Address;
+use amesh_proto::node_id::NodeId;
+use serde::{Deserialize, Serialize};
+
+/// Mail between this mesh and other providers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The member that carries this node's mail to other providers, and from which alone mail of theirs is taken: its host label,
+    /// or its node id, which nobody else can have. Nothing: this node's mail leaves the mesh only where this node is a provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// This node is the gateway of other members: it carries their agents' mail to other providers, and brings what those send.
+    pub on: bool,
+    /// Agents of other members that may use this gateway: names or addresses. None listed: all of them.
+    pub agents: Vec<String>,
+    /// The providers to and from which this gateway carries mail of other members: domains. None listed: all that this node
+    /// exchanges mail with.
+    pub providers: Vec<String>,
+}
+
+impl Config {
+    /// The member that carries this node's mail to other providers, and its host label.
+    pub(super) fn way_out(&self, directory: &Directory) -> Option<(NodeId, String)> {
+        let named = self.host.as_deref()?;
+        let node = match named.parse::<NodeId>() {
+            Ok(node) => node,
+            Err(_) => directory.node_of(named)?,
+        };
+        let host = directory.host_of(node)?;
+        (node != directory.node()).then_some((node, host))
+    }
+
+    /// Whether this node carries mail between `agent`, who lives at another member, and `outsider`.
+    pub(super) fn serves(&self, agent: &Address, outsider: &Address, directory: &Directory) -> bool {
+        let naming = directory.naming();
+        let is_named = |named: &String| match named.contains('@') {
+            true => directory.expand(named, None).is_ok_and(|address| address == *agent),
+            false => named.eq_ignore_ascii_case(agent.name()),
+        };
+        let is_theirs = |domain: &String| domain.eq_ignore_ascii_case(outsider.provider());
+        self.on
+            && naming.is_ours(agent)
+            && !naming.is_ours(outsider)
+            && (self.agents.is_empty() || self.agents.iter().any(is_named))
+            && (self.providers.is_empty() || self.providers.iter().any(is_theirs))
+    }
+}

@@ -16,7 +16,7 @@ use crate::agents::{Agents, directory::Directory};
 use crate::bridge::http_mesh::{self, HttpMesh};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
-use crate::federation::{self, Federation};
+use crate::federation::{self, Deliveries, Federation};
 use crate::http::{self, Tls, control};
 use crate::mesh::{self, Identity, Mesh, MeshError};
 use crate::message::{self, Hallway};
@@ -101,6 +101,14 @@ impl App {
         agents.webhooks().own_ports().protect(mesh.listen_addr().port());
         let http_mesh = start_http_mesh(&config, &store, &hallway, (&clock, &waking))?;
         let federation = start_federation(&config, &store, &agents, &clock, &data_dir)?;
+        let incoming = federation::DeliveryParts {
+            federation: federation.clone(),
+            hallway: hallway.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+            tasks: groups.hallway.clone(),
+        };
+        let deliveries = Deliveries::start(&config.federation, incoming)?;
         hallway.start_expiry(waking.clone());
         if let Some(tls) = &tls {
             tls.watch(&groups.doors, clock.clone(), waking.clone());
@@ -116,6 +124,7 @@ impl App {
             mesh: Some(mesh.clone()),
             http_mesh: Some(http_mesh.clone()),
             federation: Some(federation),
+            deliveries,
             naming,
             clock,
             tasks: groups.doors.clone(),

@@ -6,7 +6,7 @@ use syn::{Attribute, Expr, Fields, Item, Lit, Meta};
 use toml::{Table, Value};
 
 /// Where each table's struct is declared: the table's path in the file, the source, the struct.
-const STRUCTS: [(&str, &str, &str); 16] = [
+const STRUCTS: [(&str, &str, &str); 17] = [
     ("", "node/src/config.rs", "Config"),
     ("store", "store/src/config.rs", "Config"),
     ("message", "node/src/message/mod.rs", "Config"),
@@ -17,6 +17,7 @@ const STRUCTS: [(&str, &str, &str); 16] = [
     ("tls", "node/src/http/tls/mod.rs", "Config"),
     ("http_mesh", "node/src/bridge/http_mesh/config.rs", "Config"),
     ("federation", "node/src/federation/config.rs", "Config"),
+    ("federation.limits", "node/src/federation/config.rs", "DeliveryLimits"),
     ("gateway", "node/src/message/gateway.rs", "Config"),
     ("http.host_limits", "node/src/http/limit.rs", "Profile"),
     ("http", "node/src/http/mod.rs", "Config"),

@@ -80,6 +80,14 @@ impl HttpsServer {
         Ok(AuthorityFile::try_from(path)?)
     }
 
+    /// Writes its authority's certificate to a file.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub fn keep_authority(&self, path: &std::path::Path) -> Result<()> {
+        Ok(std::fs::write(path, &self.authority)?)
+    }
+
     /// Answers so from now on at `place`, a host with a path.
     pub fn answers(&self, place: &str, answer: Answer) {
         self.books().pages.insert(place.to_owned(), answer);

@@ -19,6 +19,7 @@ pub mod name_server;
 pub mod node;
 pub mod place;
 pub mod power;
+pub mod provider;
 pub mod shell;
 pub mod shell_client;
 pub mod socket;

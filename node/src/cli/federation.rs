@@ -10,11 +10,13 @@ pub(super) async fn federation(ctx: &Context, args: &FederationArgs) -> anyhow::
     match &args.action {
         FederationAction::Status => status(ctx).await,
         FederationAction::Resolve { domain, anew } => resolve(ctx, domain, *anew).await,
-        FederationAction::Allow { domain } => name(ctx, "allow", domain, "is allowed").await,
+        FederationAction::Allow { domain } => name(ctx, "allow", domain, false, "is allowed").await,
         FederationAction::Block { domain } => {
-            name(ctx, "block", domain, "is blocked; nothing is exchanged with it").await
+            name(ctx, "block", domain, false, "is blocked; nothing is exchanged with it").await
         }
-        FederationAction::Forget { domain } => name(ctx, "forget", domain, "is forgotten").await,
+        FederationAction::Forget { name: whom, compromised } => {
+            name(ctx, "forget", whom, *compromised, "is forgotten").await
+        }
     }
 }
 
@@ -23,8 +25,8 @@ async fn status(ctx: &Context) -> anyhow::Result<()> {
     ctx.out.show(&status, || standing(&status))
 }
 
-async fn name(ctx: &Context, what: &str, name: &str, said: &str) -> anyhow::Result<()> {
-    let done = ctx.control()?.provider(what, name).await.map_err(Trouble::from)?;
+async fn name(ctx: &Context, what: &str, name: &str, compromised: bool, said: &str) -> anyhow::Result<()> {
+    let done = ctx.control()?.provider(what, name, compromised).await.map_err(Trouble::from)?;
     ctx.out.show(&done, || format!("{} {said}", shown(name)))
 }
 

@@ -154,8 +154,9 @@ impl Control {
     ///
     /// # Errors
     /// As any owner's request.
-    pub async fn provider(&self, what: &str, name: &str) -> Result<Done, ControlError> {
-        self.post(&format!("/federation/{what}"), &NameProvider { name: name.to_owned() }, SOON).await
+    pub async fn provider(&self, what: &str, name: &str, compromised: bool) -> Result<Done, ControlError> {
+        let request = NameProvider { name: name.to_owned(), compromised };
+        self.post(&format!("/federation/{what}"), &request, SOON).await
     }
 
     /// Removes a member.

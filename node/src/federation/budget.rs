@@ -13,6 +13,8 @@ pub enum Source {
     Owner,
     /// An agent of this node.
     Agent(AgentNo),
+    /// Whoever delivers from there: an address, or a network of IPv6.
+    Stranger(u64),
 }
 
 #[derive(Debug)]

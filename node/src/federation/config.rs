@@ -45,12 +45,48 @@ pub struct Config {
     pub allow_addresses: Vec<AllowedTarget>,
     /// How many providers that are not known yet one source may have looked up in a minute.
     pub look_ups_per_minute: u32,
+    /// Another program on this machine takes HTTPS for this node and passes deliveries on over plain HTTP to its loopback address.
+    pub behind_proxy: bool,
+    /// How much other providers may bring.
+    pub limits: DeliveryLimits,
     /// Keys that you have from providers themselves: a table from the domain to the public key, as 64 hexadecimal digits or PEM.
     /// Whatever shows another key for that domain is refused.
     pub pins: BTreeMap<String, String>,
     /// Who vouches for providers besides the system's authorities. Set by the node's `ca_certificates`.
     #[serde(skip)]
     pub authorities: Vec<AuthorityFile>,
+}
+
+/// How much other providers may bring. Zero is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeliveryLimits {
+    /// Messages a minute of each provider that only the mode lets in.
+    pub unlisted_per_minute: u32,
+    /// Messages a minute of each provider that you allow by name.
+    pub listed_per_minute: u32,
+    /// Messages a minute to each agent, of all providers together.
+    pub recipient_per_minute: u32,
+    /// Messages a minute of all providers together.
+    pub all_per_minute: u32,
+    /// Messages an hour of all providers together.
+    pub all_per_hour: u32,
+    /// Requests that were refused before a provider's signature was found good, a minute and source; then all of that source
+    /// are refused for the rest of it.
+    pub failures_per_minute: u32,
+}
+
+impl Default for DeliveryLimits {
+    fn default() -> Self {
+        Self {
+            unlisted_per_minute: 100,
+            listed_per_minute: 1_000,
+            recipient_per_minute: 20,
+            all_per_minute: 1_000,
+            all_per_hour: 10_000,
+            failures_per_minute: 30,
+        }
+    }
 }
 
 impl Default for Config {
@@ -68,6 +104,8 @@ impl Default for Config {
             registry: "https://registry.agentmessaging.org/providers".to_owned(),
             allow_addresses: Vec::new(),
             look_ups_per_minute: 30,
+            behind_proxy: false,
+            limits: DeliveryLimits::default(),
             pins: BTreeMap::new(),
             authorities: Vec::new(),
         }

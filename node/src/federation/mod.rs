@@ -4,6 +4,7 @@
 
 mod budget;
 mod config;
+mod incoming;
 mod names;
 mod own;
 mod pages;
@@ -11,7 +12,8 @@ mod trust;
 mod trusted;
 
 pub use budget::Source;
-pub use config::{BadSetting, Config};
+pub use config::{BadSetting, Config, DeliveryLimits};
+pub use incoming::{Caller, Deliveries, DeliveryParts, Facts, Head, NotTaken, turned_away};
 pub use own::OwnProvider;
 pub use trust::{NotTrusted, Remembered, Tier, TrustError, TrustMode, Verdict};
 pub use trusted::{Trusted, Untrusted};

@@ -9,6 +9,7 @@ use amesh_store::StoreError;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
@@ -149,6 +150,27 @@ impl IntoResponse for Problem {
     }
 }
 
+/// A delivery of another provider that was not taken (FED-13): a problem that says so in so many words.
+#[derive(Debug, Clone)]
+pub(crate) struct NotAccepted(pub(crate) Problem);
+
+#[derive(Serialize)]
+struct NotAcceptedBody {
+    accepted: bool,
+    #[serde(flatten)]
+    error: ErrorBody,
+}
+
+impl IntoResponse for NotAccepted {
+    fn into_response(self) -> Response {
+        let body = Json(NotAcceptedBody { accepted: false, error: self.0.body() }).into_response();
+        let (parts, body) = (self.0.into_response().into_parts().0, body.into_body());
+        let mut response = Response::from_parts(parts, body);
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        response
+    }
+}
+
 /// API-6 and the codes that go beyond it.
 pub(super) fn status_of(code: &str) -> StatusCode {
     match code {
@@ -160,8 +182,9 @@ pub(super) fn status_of(code: &str) -> StatusCode {
         | code::SIGNATURE_INVALID
         | "key_not_found"
         | "key_mismatch"
-        | "key_revoked" => StatusCode::FORBIDDEN,
-        code::NOT_FOUND => StatusCode::NOT_FOUND,
+        | "key_revoked"
+        | "provider_not_trusted" => StatusCode::FORBIDDEN,
+        code::NOT_FOUND | "recipient_not_found" => StatusCode::NOT_FOUND,
         code::CURSOR_EXPIRED => StatusCode::GONE,
         code::METHOD_NOT_ALLOWED => StatusCode::METHOD_NOT_ALLOWED,
         code::REQUEST_TIMEOUT => StatusCode::REQUEST_TIMEOUT,

@@ -36,7 +36,8 @@ use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use utoipa_axum::routes;
 use v1::{
-    agents, attachments, card, count, health, info, keys, messages, owned, pending, register, route, ws,
+    agents, attachments, card, count, federation, health, info, keys, messages, owned, pending, register,
+    route, ws,
 };
 
 /// How the agents' API is offered.
@@ -131,6 +132,7 @@ fn endpoints() -> Table {
         .at("/auth/user-key", routes!(owned::key))
         .at("/agents/owned", routes!(owned::list))
         .at("/agents/owned/{agent_id}", routes!(owned::delete))
+        .at("/federation/deliver", routes!(federation::deliver))
         .at("/health", routes!(health::health))
         .at("/info", routes!(info::info))
         .at("/openapi.json", routes!(openapi::json)) // API-11

@@ -4,7 +4,7 @@ use crate::agents::Agents;
 use crate::attachments::{Place, Places};
 use crate::bridge::http_mesh::HttpMesh;
 use crate::clock::SharedClock;
-use crate::federation::Federation;
+use crate::federation::{Deliveries, Federation};
 use crate::http::Config;
 use crate::http::http_mesh::Who;
 use crate::http::limit::{Limits, Profile};
@@ -36,6 +36,8 @@ pub struct Parts {
     pub http_mesh: Option<HttpMesh>,
     /// Other providers; `None` in tests of the doors alone.
     pub federation: Option<Federation>,
+    /// What other providers bring; `None` where this node is no provider.
+    pub deliveries: Option<Deliveries>,
     /// This node's names.
     pub naming: Naming,
     /// Time.

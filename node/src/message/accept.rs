@@ -3,6 +3,7 @@
 
 use super::Config;
 mod carried;
+mod federated;
 pub(super) mod forwarded;
 #[cfg(test)]
 mod tests;
@@ -44,7 +45,7 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Brought by a link or a host, not sent by an agent of this node.
+    /// Brought by a link, a host or a provider, not sent by an agent of this node.
     pub(super) fn is_carried(&self) -> bool {
         !matches!(self.source, Source::Agent(_))
     }
@@ -66,7 +67,9 @@ impl Draft {
     pub(super) fn standing(&self, directory: &Directory) -> Standing {
         match &self.source {
             Source::Agent(agent) => directory.standing(agent),
-            Source::Peer(_) | Source::Gateway(..) | Source::HttpHost(_) => Standing::Holds,
+            Source::Peer(_) | Source::Gateway(..) | Source::HttpHost(_) | Source::Provider(_) => {
+                Standing::Holds
+            }
         }
     }
 }
@@ -79,6 +82,7 @@ pub(super) enum Source {
     /// The member that brings mail of other providers, and the key that it knows for this sender.
     Gateway(NodeId, Arc<PublicKey>),
     HttpHost(Arc<HostSource>),
+    Provider(Arc<HostSource>),
 }
 
 /// What acceptance needs besides the message.
@@ -105,6 +109,7 @@ pub(super) fn accept(incoming: Incoming, around: &Circumstances<'_>) -> Result<D
             carried::from_peer(source, *mail, lane, around)
         }
         Incoming::FromHttpHost(forwarded) => forwarded::from_http_host(*forwarded, around),
+        Incoming::FromProvider(federated) => federated::from_provider(*federated, around),
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) enum Source {
     Agent(AgentNo),
     Peer(NodeId),
     HttpHost(Arc<str>),
+    Provider(Arc<str>),
 }
 
 /// Failures of the current minute, by source.
@@ -26,6 +27,7 @@ pub(super) fn source_of(incoming: &Incoming) -> Source {
         Incoming::FromAgent { agent, .. } => Source::Agent(agent.no),
         Incoming::FromPeer { peer, .. } => Source::Peer(*peer),
         Incoming::FromHttpHost(forwarded) => Source::HttpHost(forwarded.host.clone()),
+        Incoming::FromProvider(federated) => Source::Provider(federated.provider.clone()),
     }
 }
 

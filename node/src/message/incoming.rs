@@ -37,6 +37,24 @@ pub enum Incoming {
     },
     /// A host of the AMP 06a kind forwards a message of one of its agents.
     FromHttpHost(Box<Forwarded>),
+    /// Another provider delivers a message of one of its agents.
+    FromProvider(Box<Federated>),
+}
+
+/// A message that another provider delivers, after `federation` has made sure of the provider and of whose agent the sender
+/// is.
+#[derive(Debug)]
+pub struct Federated {
+    /// The provider, whose signature was verified.
+    pub provider: Arc<str>,
+    /// The sender: that provider's own agent.
+    pub sender: Address,
+    /// The key known for it.
+    pub key: PublicKey,
+    /// When the provider took the message, as it says.
+    pub queued_at: Option<UnixMillis>,
+    /// The message.
+    pub request: Box<RouteRequest>,
 }
 
 /// A message that an HTTP host brings, after `bridge` has made sure of the host and of whose agent the sender is.
@@ -66,6 +84,9 @@ impl Incoming {
             Self::FromPeer { mail, .. } => mail.size(),
             Self::FromHttpHost(forwarded) => {
                 forwarded.forward.request.payload.as_ref().map_or(0, |payload| payload.get().len())
+            }
+            Self::FromProvider(federated) => {
+                federated.request.payload.as_ref().map_or(0, |payload| payload.get().len())
             }
         }
     }

@@ -42,7 +42,7 @@ pub use deliver::inbox::MailSignal;
 pub use error::{Full, Refusal, SignatureFault};
 pub use gateway::Config as GatewayConfig;
 pub use held::Held;
-pub use incoming::{Accepted, Basis, Forwarded, Incoming, Method, Status};
+pub use incoming::{Accepted, Basis, Federated, Forwarded, Incoming, Method, Status};
 pub use mailbox::Turn;
 pub use notice::Notice;
 pub use receipt::ReadReceipt;
@@ -88,7 +88,7 @@ pub struct Config {
     pub longest_ttl_days: u64,
     /// Bad signatures that one source may bring in a minute before all its mail is refused for the rest of it.
     pub bad_signatures_per_minute: u32,
-    /// Messages a minute that other nodes and HTTP mesh hosts together may bring to one agent of this node (RAT-3); what is
+    /// Messages a minute that other nodes, HTTP mesh hosts and providers together may bring to one agent of this node (RAT-3); what is
     /// more is put off, and comes later. Zero is no limit. What agents of this node send is limited by `http`.
     pub received_by_link_per_minute: u32,
     /// How often expired mail is looked for, in seconds.
@@ -250,7 +250,12 @@ impl Hallway {
     /// [`Refusal`]: nothing of the message is stored.
     pub async fn finish(&self, prepared: Prepared) -> Result<Accepted, Refusal> {
         let written = self.commit(prepared).await?;
-        Ok(self.inner.deliver.deliver(&self.inner.store, written).await)
+        Ok(self.answer(written).await)
+    }
+
+    /// Step 5, for callers that have something to do once the message is on disk.
+    pub async fn answer(&self, written: Written) -> Accepted {
+        self.inner.deliver.deliver(&self.inner.store, written).await
     }
 
     /// Steps 1 to 3: everything that can be judged without the disk. Takes CPU, never waits.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Everything the decision rests on.
 #[derive(Debug)]
 pub(super) struct Question<'a> {
-    /// Brought by a link or a host: may end here, never travel on (MSH-13).
+    /// Brought by a link, a host or a provider: may end here, never travel on (MSH-13).
     pub by_link: bool,
     /// A signature was verified.
     pub signed: bool,

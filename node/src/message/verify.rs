@@ -28,7 +28,7 @@ pub(super) fn verify(draft: Draft, directory: &Directory) -> Result<Verified, Re
         Source::Agent(agent) => from_agent(draft, &directory.present(&agent)),
         Source::Peer(peer) => from_peer(draft, peer, directory),
         Source::Gateway(_, key) => from_gateway(draft, &key),
-        Source::HttpHost(host) => from_http_host(draft, &host),
+        Source::HttpHost(host) | Source::Provider(host) => from_outside(draft, &host),
     }
 }
 
@@ -117,9 +117,10 @@ fn from_gateway(mut draft: Draft, key: &PublicKey) -> Result<Verified, Refusal> 
     Ok(Verified { draft, judged_by: Some(key.clone()) })
 }
 
-/// Mail of an HTTP host: judged by the key that is known for its sender there. Where there is none, only an owner who asked
-/// for it gets unverified mail (MSH-10); a signature that can be judged and is wrong gets nobody anything (RTE-9).
-fn from_http_host(mut draft: Draft, host: &HostSource) -> Result<Verified, Refusal> {
+/// Mail of an HTTP host or of another provider: judged by the key that is known for its sender there. Where there is none, only
+/// an owner who asked for it gets unverified mail (MSH-10); a signature that can be judged and is wrong gets nobody anything
+/// (RTE-9).
+fn from_outside(mut draft: Draft, host: &HostSource) -> Result<Verified, Refusal> {
     let judged_by = match (draft.envelope.signature.as_deref(), &host.key) {
         (Some(signature), Some(key)) => {
             let from: Vec<&str> = host.from.iter().map(String::as_str).collect();

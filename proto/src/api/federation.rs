@@ -42,6 +42,9 @@ pub struct KnownProvider {
 pub struct NameProvider {
     /// Its domain; where something is forgotten, or an agent's address.
     pub name: String,
+    /// The key of that agent is in other hands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compromised: bool,
 }
 
 /// What others are told of this node.

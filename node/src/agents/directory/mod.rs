@@ -14,7 +14,7 @@ mod tests;
 
 pub use clash::Clash;
 pub use moving::Leaving;
-pub use outside::Outsider;
+pub use outside::{Foreigner, Outsider};
 
 use super::{Agent, Arrivals};
 use amesh_proto::address::{Address, AddressError, Naming};
@@ -244,7 +244,8 @@ impl Directory {
     pub fn key_at(&self, address: &Address, accepted_at: UnixMillis) -> Option<PublicKey> {
         let picture = self.read();
         let outside = || picture.outside.agent(address)?.key_at(accepted_at);
-        picture.key_at(address, accepted_at).or_else(outside)
+        let foreign = || picture.outside.foreigner(address)?.key_at(accepted_at);
+        picture.key_at(address, accepted_at).or_else(outside).or_else(foreign)
     }
 
     /// The keys that `address` had in the last 90 days and has no more, newest first.
@@ -257,6 +258,10 @@ impl Directory {
     #[must_use]
     pub fn is_compromised(&self, address: &Address, key: &str) -> bool {
         let is_it = |der: &[u8]| PublicKey::from_spki_der(der).is_ok_and(|it| it.sender_key_text() == key);
+        let foreigner = self.foreigner(address).unwrap_or_default();
+        if foreigner.revoked.iter().any(|(revoked, _)| revoked.sender_key_text() == key) {
+            return true;
+        }
         let retired = self.retired_keys(address);
         retired.iter().any(|retired| retired.compromised && is_it(&retired.public_key))
     }
@@ -374,6 +379,17 @@ impl Directory {
     /// Remembers an agent at an HTTP host.
     pub fn put_outsider(&self, address: Address, agent: Outsider) {
         self.write().outside.put(address, agent);
+    }
+
+    /// What is remembered of an agent of another provider.
+    #[must_use]
+    pub fn foreigner(&self, address: &Address) -> Option<Foreigner> {
+        self.read().outside.foreigner(address).cloned()
+    }
+
+    /// Remembers an agent of another provider.
+    pub fn put_foreigner(&self, address: Address, agent: Foreigner) {
+        self.write().outside.put_foreigner(address, agent);
     }
 
     /// The labels of HTTP hosts, aliases included, each with its host's name.

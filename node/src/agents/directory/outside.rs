@@ -1,5 +1,5 @@
-//! Agents of HTTP hosts (AMP 06a), which keep no roster: what this node was told of them and has pinned (MSH-3). Part of the
-//! picture; filled by `bridge`.
+//! Agents of HTTP hosts (AMP 06a) and of other providers, which keep no roster: what this node was told of them and has pinned
+//! (MSH-3, FED-11). Part of the picture; filled by `bridge` and `federation`.
 
 use amesh_proto::address::Address;
 use amesh_proto::key::PublicKey;
@@ -18,21 +18,49 @@ pub struct Outsider {
     pub former: Vec<(PublicKey, UnixMillis)>,
 }
 
-impl Outsider {
+/// An agent of another provider, as this node remembers it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Foreigner {
+    /// Its provider's domain.
+    pub provider: Arc<str>,
+    /// The key that verified its first message; another is a conflict.
+    pub key: Option<PublicKey>,
+    /// Keys that the owner has forgotten, and when: they judged the mail that came before.
+    pub former: Vec<(PublicKey, UnixMillis)>,
+    /// Keys that are in other hands, and since when that is known: nothing is believed of them any more.
+    pub revoked: Vec<(PublicKey, UnixMillis)>,
+}
+
+impl Foreigner {
     /// The key that judged mail that was accepted at `at`.
     pub(super) fn key_at(&self, at: UnixMillis) -> Option<PublicKey> {
-        let of_that_time =
-            self.former.iter().filter(|(_, until)| *until > at).min_by_key(|(_, until)| *until);
-        of_that_time.map(|(key, _)| key).or(self.key.as_ref()).cloned()
+        valid_at(&self.former, self.key.as_ref(), at)
     }
 }
 
-/// See the module. The bridge bounds it.
+fn valid_at(
+    former: &[(PublicKey, UnixMillis)],
+    key: Option<&PublicKey>,
+    at: UnixMillis,
+) -> Option<PublicKey> {
+    let of_that_time = former.iter().filter(|(_, until)| *until > at).min_by_key(|(_, until)| *until);
+    of_that_time.map(|(key, _)| key).or(key).cloned()
+}
+
+impl Outsider {
+    /// The key that judged mail that was accepted at `at`.
+    pub(super) fn key_at(&self, at: UnixMillis) -> Option<PublicKey> {
+        valid_at(&self.former, self.key.as_ref(), at)
+    }
+}
+
+/// See the module. Whoever fills it bounds it.
 #[derive(Debug, Default)]
 pub(super) struct Outside {
     /// Names and aliases, each with the name of its host.
     hosts: HashMap<String, Arc<str>>,
     agents: HashMap<Address, Outsider>,
+    foreigners: HashMap<Address, Foreigner>,
 }
 
 impl Outside {
@@ -50,6 +78,14 @@ impl Outside {
 
     pub(super) fn put(&mut self, address: Address, agent: Outsider) {
         self.agents.insert(address, agent);
+    }
+
+    pub(super) fn foreigner(&self, address: &Address) -> Option<&Foreigner> {
+        self.foreigners.get(address)
+    }
+
+    pub(super) fn put_foreigner(&mut self, address: Address, agent: Foreigner) {
+        self.foreigners.insert(address, agent);
     }
 
     pub(super) fn count(&self) -> usize {

@@ -68,9 +68,13 @@ pub enum FederationAction {
         /// The provider's domain.
         domain: String,
     },
-    /// Forget what was said of DOMAIN, and the key it came with: the next that it proves is taken as its first.
+    /// Forget what was said of a provider and the key it came with, or the key of one of its agents: the next is taken as the
+    /// first.
     Forget {
-        /// The provider's domain.
-        domain: String,
+        /// The provider's domain, or the agent's address.
+        name: String,
+        /// The agent's key is in other hands: nothing signed with it is believed for 90 days.
+        #[arg(long)]
+        compromised: bool,
     },
 }

@@ -6,6 +6,7 @@ use crate::http::error::{CONFLICT, Problem};
 use crate::http::finish::to_the_end;
 use crate::http::state::{self, Shared};
 use amesh_discovery::providers::Outcome;
+use amesh_proto::address::Address;
 use amesh_proto::api::control::Done;
 use amesh_proto::api::error::code;
 use amesh_proto::api::federation::{
@@ -64,11 +65,27 @@ async fn say(State(state): State<Shared>, body: Body, verdict: Verdict) -> Reply
     Ok(axum::Json(Done { done: true }))
 }
 
-/// `POST /federation/forget`
+/// `POST /federation/forget`: a provider, or an agent of one.
 pub(crate) async fn forget(State(state): State<Shared>, body: Body) -> Reply {
-    let name = Fields::parse(&body.0)?.text("name")?;
-    let (federation, domain) = (federation(&state)?, name.clone());
-    if to_the_end(&state.parts.tasks, async move { federation.forget(&domain).await }).await? {
+    let mut fields = Fields::parse(&body.0)?;
+    let name = fields.text("name")?;
+    let compromised = fields.optional::<bool>("compromised", "true or false")?.unwrap_or_default();
+    let (federation, deliveries, typed) = (federation(&state)?, state.parts.deliveries.clone(), name.clone());
+    let forgetting = async move {
+        let Ok(address) = Address::parse(typed.trim(), &[]) else {
+            return match compromised {
+                true => {
+                    Err(Problem::invalid("name", "only the key of an agent can be marked as compromised"))
+                }
+                false => Ok(federation.forget(&typed).await?),
+            };
+        };
+        match deliveries {
+            Some(deliveries) => Ok(deliveries.forget_sender(&address, compromised).await?),
+            None => Ok(false),
+        }
+    };
+    if to_the_end(&state.parts.tasks, forgetting).await? {
         return Ok(axum::Json(Done { done: true }));
     }
     Err(Problem::not_found(format!("nothing is remembered of {name}")).field("name"))

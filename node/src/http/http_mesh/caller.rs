@@ -78,7 +78,10 @@ async fn callers(parts: &Parts, state: &Shared) -> Result<Vec<Arc<Host>>, Proble
 }
 
 /// A header that may come once.
-pub(super) fn one<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Problem> {
+pub(in crate::http) fn one<'a>(
+    headers: &'a HeaderMap,
+    name: &'static str,
+) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().map(|value| value.to_str());
     match (value, values.next()) {

@@ -7,6 +7,7 @@ mod forward;
 mod peers;
 
 pub(crate) use caller::Who;
+pub(in crate::http) use caller::one;
 
 use crate::attachments::Places;
 use crate::bridge::http_mesh::{Config, HttpMesh};

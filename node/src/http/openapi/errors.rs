@@ -124,7 +124,7 @@ pub(super) fn meaning(code: &str) -> &'static str {
 const ANYWHERE: [&str; 5] =
     [code::INVALID_REQUEST, code::FORBIDDEN, MISDIRECTED, code::INTERNAL_ERROR, code::UNAVAILABLE];
 
-const MEANINGS: [(&str, &str); 33] = [
+const MEANINGS: [(&str, &str); 36] = [
     (
         code::INVALID_REQUEST,
         "the request cannot be read: no JSON object, a key twice, no `Host`, too many items.",
@@ -140,6 +140,12 @@ const MEANINGS: [(&str, &str); 33] = [
     (code::INVALID_SIGNATURE, "the proof does not verify with the registered key."),
     (code::SIGNATURE_MISSING, "this message must be signed by its sender."),
     (code::SIGNATURE_INVALID, "the signature matches no accepted form of the message."),
+    ("missing_header", "a header is missing; `field` names it."),
+    (
+        "provider_not_trusted",
+        "mail of this provider is not taken: by the owner's word, or because its key is not proven.",
+    ),
+    ("recipient_not_found", "there is no such agent in this domain, and nothing is relayed."),
     ("key_not_found", "no key is known for the sender."),
     ("key_mismatch", "the key is not the one that is registered."),
     ("key_revoked", "the sender's key was no longer valid."),
@@ -148,7 +154,10 @@ const MEANINGS: [(&str, &str); 33] = [
     (code::METHOD_NOT_ALLOWED, "the path does not take this method."),
     (code::REQUEST_TIMEOUT, "the body did not arrive in time."),
     (code::NAME_TAKEN, "the name is in use or withheld; `suggestions` are free."),
-    (code::KEY_CONFLICT, "another host holds the sender's name; `details.mend` says what to do."),
+    (
+        code::KEY_CONFLICT,
+        "the name is another's: of another host (`details.mend` says what to do), or by another key than before.",
+    ),
     (code::DUPLICATE_MESSAGE, "this sender has sent another message under this id or idempotency key."),
     (code::PAYLOAD_TOO_LARGE, "the request is over its limit."),
     (MISDIRECTED, "the `Host` header names another machine."),

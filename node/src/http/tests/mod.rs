@@ -148,6 +148,7 @@ impl Rig {
             mesh: None,
             http_mesh: None,
             federation,
+            deliveries: None,
             naming,
             clock: clock.clone(),
             tasks: Tasks::new("doors"),

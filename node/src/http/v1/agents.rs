@@ -176,12 +176,12 @@ async fn look_up(state: &state::State, asking: &Agent, typed: &str) -> Result<Re
                 ..with_key(entry.address.to_string(), &key)
             })
         }
-        Resolution::Unknown => at_http_host(state, address).await,
+        Resolution::Unknown => outside(state, address).await,
     }
 }
 
-/// One at an HTTP host is known by the key that verified its first message.
-async fn at_http_host(state: &state::State, address: Address) -> Result<ResolvedAgent, Problem> {
+/// One at an HTTP host or at another provider is known by the key that verified its first message.
+async fn outside(state: &state::State, address: Address) -> Result<ResolvedAgent, Problem> {
     let not_found = |why: String| Err(Problem::not_found(why).field("address"));
     match state.parts.hallway.find_elsewhere(address.clone()).await {
         Whereabouts::HttpHost(host) => {
@@ -198,6 +198,10 @@ async fn at_http_host(state: &state::State, address: Address) -> Result<Resolved
             silent.join(", ")
         ))),
         Whereabouts::Nowhere => {
+            let foreigner = state.parts.agents.directory().foreigner(&address);
+            if let Some(key) = foreigner.and_then(|known| known.key) {
+                return Ok(with_key(address.to_string(), &key));
+            }
             not_found(format!("there is no agent {address} here or on any host of this mesh"))
         }
     }

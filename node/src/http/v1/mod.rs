@@ -4,6 +4,7 @@ pub(super) mod agents;
 pub(super) mod attachments;
 pub(super) mod card;
 pub(super) mod count;
+pub(super) mod federation;
 pub(super) mod health;
 pub(super) mod info;
 pub(super) mod keys;

@@ -16,11 +16,11 @@ use serde_json::Map;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The host that brought a message, and what its signature is judged by.
+/// The host or provider that brought a message, and what its signature is judged by.
 #[derive(Debug)]
 pub(in crate::message) struct HostSource {
     pub name: Arc<str>,
-    /// The key known for the sender at that host.
+    /// The key known for the sender there.
     pub key: Option<PublicKey>,
     /// The owner takes unsigned mail from there (MSH-10, `trusted` and `open`).
     pub relaxed: bool,
@@ -114,7 +114,7 @@ fn recipient(to: &str, original: Option<&str>, around: &Circumstances<'_>) -> Re
     }
 }
 
-fn spellings(given: [Option<&str>; 2], address: &Address) -> Vec<String> {
+pub(super) fn spellings(given: [Option<&str>; 2], address: &Address) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     let own = [address.to_string(), address.short().to_string()];
     for text in given.into_iter().flatten().map(str::to_owned).chain(own) {

@@ -1,54 +1,73 @@
-//! Rules as tables: a trie of all their words, and for each word the places in patterns that it can fill. Called by
-//! [`super::rules`]; read by [`super::scan`].
+//! Rules as tables: for each word and sign the places in patterns that it can fill. Called by [`super::rules`]; read by
+//! [`super::scan`].
 
 use super::hidden::Disguise;
 use super::pattern::{Step, Token};
+use super::trie::{self, State, Trie};
 use super::{Category, Flags};
 use std::collections::HashMap;
 
 /// What [`super::scan`] reads.
 #[derive(Debug)]
 pub(super) struct Compiled {
-    /// `nodes[state][letter]`; 0 is nowhere, 1 the beginning.
-    nodes: Vec<[u16; LETTERS]>,
-    /// By state: what a word that ends there is.
+    pub(super) words: Trie,
+    /// By place: what a word is that ends there.
     ends: Vec<Found>,
-    /// By state: what a word is that only begins so.
+    /// By place: what a word is that only begins so.
     begins: Vec<Found>,
     /// By sign: the slots it can fill.
-    signs: Vec<Vec<Slot>>,
-    /// How many slots there are.
-    pub(super) slots: usize,
+    signs: Vec<Slots>,
+    /// By slot: the signs that are looked for once it is filled.
+    awaits: Vec<Vec<Awaited>>,
 }
 
 /// What a word is to the rules.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Found {
-    /// The slots it can fill, last first: a word must not fill two of one pattern.
-    pub(super) slots: Vec<Slot>,
+    pub(super) slots: Slots,
     /// The disguise it speaks of.
     pub(super) hint: Option<Disguise>,
+}
+
+/// The places of patterns that a word or sign can fill.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Slots {
+    /// Those that another stands before, last first: a word must not fill two of one pattern.
+    pub(super) later: Vec<Slot>,
+    /// Those that a pattern begins with.
+    pub(super) first: Vec<Slot>,
 }
 
 /// One place of a pattern, small and whole: a text has many words that can fill several.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slot {
     pub(super) number: u16,
-    /// The place before it.
-    pub(super) before: Option<u16>,
+    /// The place before it; its own, where it is the first.
+    pub(super) before: u16,
     /// How many words at most from that place to this one; [`ADJACENT`] where nothing may stand between.
     pub(super) within: u16,
     /// The categories whose patterns are complete here.
     pub(super) completes: Flags,
+    /// A sign may come next: see [`Compiled::awaits`].
+    pub(super) awaits: bool,
+}
+
+/// A sign that fills a slot if it comes in time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Awaited {
+    pub(super) sign: u8,
+    /// As in a [`Slot`].
+    pub(super) within: u16,
 }
 
 #[derive(Debug)]
 pub(super) struct Builder {
-    nodes: Vec<[u16; LETTERS]>,
+    trie: trie::Builder,
     words: HashMap<u16, Filled>,
     stems: HashMap<u16, Filled>,
     signs: Vec<Vec<u16>>,
     slots: Vec<Slot>,
+    awaits: Vec<Vec<Awaited>>,
     /// Patterns share what they begin with.
     known: HashMap<(Option<u16>, Step), u16>,
 }
@@ -63,15 +82,16 @@ struct Filled {
 impl Default for Builder {
     fn default() -> Self {
         let mut builder = Self {
-            nodes: vec![[0; LETTERS]; 2],
+            trie: trie::Builder::default(),
             words: HashMap::new(),
             stems: HashMap::new(),
-            signs: vec![Vec::new(); 128],
+            signs: vec![Vec::new(); SIGNS],
             slots: Vec::new(),
+            awaits: Vec::new(),
             known: HashMap::new(),
         };
         for (disguise, word) in Disguise::hints() {
-            if let Some(node) = builder.node(&word) {
+            if let Some(node) = builder.trie.node(&word) {
                 builder.words.entry(node).or_default().hint = Some(disguise);
             }
         }
@@ -105,48 +125,40 @@ impl Builder {
         let too_many = || "there are too many rules".to_owned();
         let number = u16::try_from(self.slots.len()).map_err(|_| too_many())?;
         let within = step.gap.map_or(ADJACENT, |gap| u16::try_from(gap + 1).unwrap_or(ADJACENT));
-        self.slots.push(Slot { number, before, within, completes: Flags::default() });
+        let completes = Flags::default();
+        let slot = Slot { number, before: before.unwrap_or(number), within, completes, awaits: false };
+        self.slots.push(slot);
+        self.awaits.push(Vec::new());
         self.known.insert(key, number);
         for token in &step.tokens {
             match token {
                 Token::Word(word) => {
-                    let node = self.node(word).ok_or_else(too_many)?;
+                    let node = self.trie.node(word).ok_or_else(too_many)?;
                     self.words.entry(node).or_default().slots.push(number);
                 }
                 Token::Stem(word) => {
-                    let node = self.node(word).ok_or_else(too_many)?;
+                    let node = self.trie.node(word).ok_or_else(too_many)?;
                     self.stems.entry(node).or_default().slots.push(number);
                 }
-                Token::Sign(sign) => self.signs[usize::from(*sign & 0x7f)].push(number),
+                Token::Sign(sign) => {
+                    let sign = sign & 0x7f;
+                    self.signs[usize::from(sign)].push(number);
+                    if let Some(before) = before {
+                        self.slots[usize::from(before)].awaits = true;
+                        self.awaits[usize::from(before)].push(Awaited { sign, within });
+                    }
+                }
             }
         }
         Ok(number)
     }
 
-    /// The state after `word`; nothing when the tables are full.
-    fn node(&mut self, word: &str) -> Option<u16> {
-        let mut node = START;
-        for letter in word.bytes() {
-            let letter = usize::from(index(letter)?);
-            let next = self.nodes[usize::from(node)][letter];
-            node = if next == NOWHERE {
-                let made = u16::try_from(self.nodes.len()).ok()?;
-                self.nodes.push([0; LETTERS]);
-                self.nodes[usize::from(node)][letter] = made;
-                made
-            } else {
-                next
-            };
-        }
-        Some(node)
-    }
-
     pub(super) fn finish(self) -> Compiled {
-        let count = self.nodes.len();
+        let count = self.trie.len();
         let mut begins = vec![Filled::default(); count];
         let mut ends = vec![Filled::default(); count];
         // A child's number is higher than its parent's.
-        for node in 1..count {
+        for node in 0..count {
             if let Some(stem) = self.stems.get(&state(node)) {
                 begins[node].slots.extend(&stem.slots);
             }
@@ -155,68 +167,77 @@ impl Builder {
                 ends[node].slots.extend(&word.slots);
                 ends[node].hint = word.hint;
             }
-            for child in self.nodes[node].into_iter().filter(|child| *child != NOWHERE) {
-                begins[usize::from(child)] = begins[node].clone();
+            for child in self.trie.after(node) {
+                begins[child] = begins[node].clone();
             }
         }
-        let slots =
-            |numbers: Vec<u16>| last_first(numbers).map(|number| self.slots[usize::from(number)]).collect();
-        let found = |filled: Filled| Found { slots: slots(filled.slots), hint: filled.hint };
+        let slots = |numbers: Vec<u16>| Slots::of(numbers, &self.slots);
+        let (words, places) = self.trie.finish();
+        let by_place = |filled: Vec<Filled>| {
+            let mut found = vec![Found::default(); words.places()];
+            for (filled, place) in filled.into_iter().zip(&places) {
+                found[*place] = Found { slots: slots(filled.slots), hint: filled.hint };
+            }
+            found
+        };
         Compiled {
-            ends: ends.into_iter().map(found).collect(),
-            begins: begins.into_iter().map(found).collect(),
+            ends: by_place(ends),
+            begins: by_place(begins),
             signs: self.signs.into_iter().map(slots).collect(),
-            nodes: self.nodes,
-            slots: self.slots.len(),
+            words,
+            awaits: self.awaits,
         }
+    }
+}
+
+impl Slots {
+    fn of(mut numbers: Vec<u16>, all: &[Slot]) -> Self {
+        numbers.sort_unstable_by(|one, other| other.cmp(one));
+        numbers.dedup();
+        let slots = numbers.into_iter().map(|number| all[usize::from(number)]);
+        let (first, later) = slots.partition(|slot| slot.before == slot.number);
+        Self { later, first }
+    }
+
+    /// Whether no pattern has a place for it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.later.is_empty() && self.first.is_empty()
     }
 }
 
 impl Compiled {
-    /// The state after one more letter, an [`index`].
-    #[inline]
-    pub(super) fn next(&self, node: u16, letter: u8) -> u16 {
-        self.nodes[usize::from(node)][usize::from(letter) % LETTERS]
-    }
-
     /// What a word is that ended in this state.
-    pub(super) fn ends(&self, node: u16) -> &Found {
-        &self.ends[usize::from(node)]
+    pub(super) fn ends(&self, state: State) -> &Found {
+        &self.ends[Trie::place(state)]
     }
 
     /// What a word is that left the trie after this state.
-    pub(super) fn begins(&self, node: u16) -> &Found {
-        &self.begins[usize::from(node)]
+    pub(super) fn begins(&self, state: State) -> &Found {
+        &self.begins[Trie::place(state)]
     }
 
     /// The slots that a sign can fill.
-    pub(super) fn sign(&self, sign: u8) -> &[Slot] {
-        self.signs.get(usize::from(sign)).map_or(&[], Vec::as_slice)
+    pub(super) fn sign(&self, sign: u8) -> &Slots {
+        &self.signs[usize::from(sign) % SIGNS]
     }
-}
 
-/// A letter's or digit's place in a node.
-pub(super) const fn index(letter: u8) -> Option<u8> {
-    match letter {
-        b'a'..=b'z' => Some(letter - b'a'),
-        b'0'..=b'9' => Some(letter - b'0' + 26),
-        _ => None,
+    /// The signs that are looked for once `slot` is filled.
+    pub(super) fn awaits(&self, slot: Slot) -> &[Awaited] {
+        &self.awaits[usize::from(slot.number)]
+    }
+
+    /// How many slots there are.
+    pub(super) fn slots(&self) -> usize {
+        self.awaits.len()
     }
 }
 
 fn state(node: usize) -> u16 {
-    u16::try_from(node).unwrap_or(NOWHERE)
-}
-
-fn last_first(mut slots: Vec<u16>) -> impl Iterator<Item = u16> {
-    slots.sort_unstable_by(|one, other| other.cmp(one));
-    slots.dedup();
-    slots.into_iter()
+    u16::try_from(node).unwrap_or(u16::MAX)
 }
 
 /// Instead of a number of words.
 pub(super) const ADJACENT: u16 = u16::MAX;
 
-pub(super) const NOWHERE: u16 = 0;
-pub(super) const START: u16 = 1;
-const LETTERS: usize = 36;
+/// How many signs there are.
+pub(super) const SIGNS: usize = 128;

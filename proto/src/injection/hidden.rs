@@ -1,7 +1,8 @@
 //! Text that is encoded: base64, hexadecimal digits, escapes, ROT13, backwards, letter by letter. Each decoding takes one
 //! pass. Called by [`super::reader`]; what comes out is read like any other text.
 
-use super::compile::{Compiled, NOWHERE, START, index};
+use super::compile::Compiled;
+use super::trie::{Trie, index};
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -64,14 +65,12 @@ pub(super) fn split(letters: &str, rules: &Compiled) -> String {
     let mut out = String::with_capacity(letters.len() * 2);
     let mut at = 0;
     while at < bytes.len() {
-        let mut node = START;
+        let mut state = Trie::START;
         let mut longest = 0;
         for (count, byte) in bytes[at..].iter().take(LONGEST_WORD).enumerate() {
-            node = index(*byte).map_or(NOWHERE, |letter| rules.next(node, letter));
-            if node == NOWHERE {
-                break;
-            }
-            if count >= 2 && !rules.ends(node).slots.is_empty() {
+            let Some(next) = index(*byte).and_then(|letter| rules.words.next(state, letter)) else { break };
+            state = next;
+            if count >= 2 && !rules.ends(state).slots.is_empty() {
                 longest = count + 1;
             }
         }
@@ -124,27 +123,27 @@ pub(super) fn printable(bytes: &[u8]) -> Option<String> {
     (text.len() >= SHORTEST_HIDDEN && odd == 0).then(|| text.to_owned())
 }
 
-/// The text with `%41`, `\u0041`, `\x41` and `&#65;` as what they mean; nothing when there are few.
-pub(super) fn without_escapes(text: &str) -> Option<String> {
+/// The text with `%41`, `\u0041`, `\x41` and `&#65;` as what they mean.
+pub(super) fn without_escapes(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let (mut rest, mut count) = (text, 0);
+    let mut rest = text;
     while let Some(at) = rest.find(['%', '\\', '&']) {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
         if let Some((c, len)) = escape(rest) {
             out.push(c);
             rest = &rest[len..];
-            count += 1;
         } else {
             out.push_str(&rest[..1]);
             rest = &rest[1..];
         }
     }
     out.push_str(rest);
-    (count >= FEWEST_ESCAPES).then_some(out)
+    out
 }
 
-fn escape(text: &str) -> Option<(char, usize)> {
+/// The character that an escape at the beginning of `text` means, and how long that is. No escape stands in another.
+pub(super) fn escape(text: &str) -> Option<(char, usize)> {
     let hex = |from: usize, len: usize| {
         let digits = text.get(from..from + len)?;
         let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());

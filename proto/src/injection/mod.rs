@@ -15,6 +15,7 @@ mod rules;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod trie;
 
 pub use rules::{RuleError, Rules};
 

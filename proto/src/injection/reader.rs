@@ -2,9 +2,10 @@
 //! Called by [`super::scan`].
 
 use super::Category;
-use super::compile::{Compiled, Found, NOWHERE, START, index};
+use super::compile::{Compiled, Found};
 use super::hidden::{self, Disguise};
 use super::scan::Scan;
+use super::trie::{State, Trie, index};
 use crate::fold::{Seen, seen};
 
 pub(super) struct Reader<'s, 'r, 't> {
@@ -24,9 +25,10 @@ pub(super) struct Reader<'s, 'r, 't> {
 /// A word while it is read.
 struct Word {
     begins: usize,
-    node: u16,
-    /// The last state that was somewhere.
-    last: u16,
+    /// How far the rules know it.
+    state: State,
+    /// They know no word that goes on so.
+    strayed: bool,
     letters: u32,
     digits: u32,
     /// Letters that imitate others.
@@ -96,21 +98,31 @@ impl<'s, 'r, 't> Reader<'s, 'r, 't> {
     }
 
     fn spaces(&mut self) {
-        let rest = &self.text.as_bytes()[self.at..];
-        let blank = rest.iter().take_while(|byte| CLASS[usize::from(**byte)] == SPACE);
-        let (count, lines) =
-            blank.fold((0, 0), |(count, lines), byte| (count + 1, lines + u32::from(*byte == b'\n')));
-        self.at += count;
+        let bytes = self.text.as_bytes();
+        let mut lines = 0;
+        while let Some(byte) = bytes.get(self.at).filter(|byte| CLASS[usize::from(**byte)] == SPACE) {
+            lines += u32::from(*byte == b'\n');
+            self.at += 1;
+        }
         if self.sentence_ends || lines > 1 {
             self.scan.pause();
         }
         self.sentence_ends = false;
     }
 
+    /// A sign of ASCII, behind which the reader is.
     fn sign(&mut self, sign: u8) {
+        if matches!(sign, b'%' | b'\\' | b'&') {
+            self.signs.escapes += u32::from(hidden::escape(&self.text[self.at - 1..]).is_some());
+        }
+        self.means(sign);
+    }
+
+    /// What is read as this sign.
+    #[inline]
+    fn means(&mut self, sign: u8) {
         self.sentence_ends = matches!(sign, b'.' | b'!' | b'?');
-        self.signs.escapes += u32::from(matches!(sign, b'%' | b'\\' | b'&'));
-        self.scan.sign(self.rules.sign(sign));
+        self.scan.sign(sign, self.rules.sign(sign));
     }
 
     /// A character that is no ASCII and begins no word of ASCII.
@@ -124,7 +136,7 @@ impl<'s, 'r, 't> Reader<'s, 'r, 't> {
             Seen::Space => self.spaces_beyond_ascii(),
             Seen::Symbol(sign) => {
                 self.signs.flag_region = if c == FLAG { LONGEST_REGION } else { 0 };
-                self.sign(sign.unwrap_or(0));
+                self.means(sign.unwrap_or(0));
             }
             other => self.unseen(other),
         }
@@ -179,7 +191,7 @@ impl<'s, 'r, 't> Reader<'s, 'r, 't> {
                 Seen::Wide(letter) => word.push(self.rules, letter),
                 Seen::Foreign => {
                     word.foreign += 1;
-                    word.node = NOWHERE;
+                    word.strayed = true;
                 }
                 Seen::Mark => {}
                 Seen::Invisible => word.pending = c != '\u{ad}' || word.pending,
@@ -198,24 +210,34 @@ impl<'s, 'r, 't> Reader<'s, 'r, 't> {
     /// Letters and digits of ASCII, which is most of most texts.
     #[inline]
     fn ascii_run(&mut self, word: &mut Word) {
-        let bytes = self.text.as_bytes();
-        let begin = self.at;
-        while let Some(byte) = bytes.get(self.at) {
-            let class = CLASS[usize::from(*byte)];
-            if class >= SPACE {
-                break;
+        let bytes = &self.text.as_bytes()[self.at..];
+        let class_at = |at: usize| bytes.get(at).map_or(SPACE, |byte| CLASS[usize::from(*byte)]);
+        let (mut count, mut digits, mut state) = (0, 0, word.state);
+        let mut class = class_at(0);
+        if !word.strayed {
+            while class < SPACE {
+                let Some(next) = self.rules.words.next(state, class) else {
+                    word.strayed = true;
+                    break;
+                };
+                state = next;
+                digits += u32::from(class >= FIRST_DIGIT);
+                count += 1;
+                class = class_at(count);
             }
-            if word.node != NOWHERE {
-                word.last = word.node;
-                word.node = self.rules.next(word.node, class);
-            }
-            word.digits += u32::from(class >= FIRST_DIGIT);
-            self.at += 1;
         }
-        if self.at > begin {
+        while class < SPACE {
+            digits += u32::from(class >= FIRST_DIGIT);
+            count += 1;
+            class = class_at(count);
+        }
+        if count > 0 {
             word.invisible |= word.pending;
             word.pending = false;
-            word.letters += u32::try_from(self.at - begin).unwrap_or(u32::MAX);
+            word.letters += u32::try_from(count).unwrap_or(u32::MAX);
+            word.digits += digits;
+            word.state = state;
+            self.at += count;
         }
     }
 
@@ -225,16 +247,15 @@ impl<'s, 'r, 't> Reader<'s, 'r, 't> {
 
     fn word_ends(&mut self, word: &Word) {
         let mut found = word.found(self.rules);
-        let plain = word.digits + word.lookalike + word.styled + word.foreign == 0 && !word.invisible;
-        if plain && word.letters > 1 && found.hint.is_none() && self.at - word.begins < hidden::SHORTEST_RUN {
+        let plain = word.lookalike + word.styled + word.foreign == 0 && !word.invisible;
+        let perhaps_leet = word.digits > 0 && word.digits < word.letters && found.slots.is_empty();
+        if plain && !perhaps_leet && found.hint.is_none() && self.at - word.begins < hidden::SHORTEST_RUN {
             self.scan.word(found);
-            self.end_of_spelled();
+            self.perhaps_spelled(word);
             return;
         }
         let mut imitated = false;
-        if found.slots.is_empty()
-            && word.digits > 0
-            && word.digits < word.letters
+        if perhaps_leet
             && word.letters <= LONGEST_LEET
             && let Some(read) = self.with_digits_as_letters(word)
         {
@@ -290,27 +311,32 @@ impl<'s, 'r, 't> Reader<'s, 'r, 't> {
     }
 
     /// Puts `i g n o r e` together.
+    #[inline]
     fn perhaps_spelled(&mut self, word: &Word) {
-        if word.letters != 1 || word.foreign > 0 {
+        if word.letters == 1 && word.foreign == 0 {
+            self.spell(word.begins);
+        } else if !self.spelled.letters.is_empty() {
             self.end_of_spelled();
-            return;
         }
-        let between = &self.text[self.spelled.ends.min(word.begins)..word.begins];
-        let joint = {
-            let mut chars = between.chars();
-            chars.next().filter(|_| chars.next().is_none())
-        };
+    }
+
+    /// Adds a word of one letter, which begins here.
+    fn spell(&mut self, begins: usize) {
         if self.spelled.letters.is_empty() {
             self.spelled.joint = None;
-        } else if between.len() > MOST_BETWEEN {
+        } else if begins - self.spelled.ends > MOST_BETWEEN {
             self.end_of_spelled();
-        } else if self.spelled.joint.is_none() && joint.is_some() {
-            self.spelled.joint = joint;
-        } else if joint.is_none() || joint != self.spelled.joint {
-            self.spelled.letters.push(' ');
-            self.spelled.breaks = true;
+        } else {
+            let mut between = self.text[self.spelled.ends..begins].chars();
+            let joint = between.next().filter(|_| between.next().is_none());
+            if self.spelled.joint.is_none() && joint.is_some() {
+                self.spelled.joint = joint;
+            } else if joint.is_none() || joint != self.spelled.joint {
+                self.spelled.letters.push(' ');
+                self.spelled.breaks = true;
+            }
         }
-        let letter = self.text[word.begins..self.at].chars().find_map(|c| match seen(c) {
+        let letter = self.text[begins..self.at].chars().find_map(|c| match seen(c) {
             Seen::Plain(l) | Seen::Lookalike(l) | Seen::Styled(l) | Seen::Wide(l) => Some(l),
             _ => None,
         });
@@ -319,15 +345,15 @@ impl<'s, 'r, 't> Reader<'s, 'r, 't> {
     }
 
     fn end_of_spelled(&mut self) {
-        if self.spelled.letters.is_empty() {
+        if self.spelled.letters.len() < SHORTEST_SPELLED {
+            // Most are the names of variables: the next one needs the space again.
+            self.spelled.letters.clear();
+            (self.spelled.joint, self.spelled.breaks) = (None, false);
             return;
         }
         let spelled = std::mem::take(&mut self.spelled);
-        if spelled.letters.len() >= SHORTEST_SPELLED {
-            let text =
-                if spelled.breaks { spelled.letters } else { hidden::split(&spelled.letters, self.rules) };
-            self.scan.reveal(text, self.depth);
-        }
+        let text = if spelled.breaks { spelled.letters } else { hidden::split(&spelled.letters, self.rules) };
+        self.scan.reveal(text, self.depth);
     }
 
     /// A long run of letters: perhaps something encoded.
@@ -355,10 +381,8 @@ impl<'s, 'r, 't> Reader<'s, 'r, 't> {
         if let Some(text) = hidden::printable(&signs.bytes) {
             scan.reveal(text, depth);
         }
-        if signs.escapes >= hidden::FEWEST_ESCAPES
-            && let Some(text) = hidden::without_escapes(text)
-        {
-            scan.reveal(text, depth);
+        if signs.escapes >= hidden::FEWEST_ESCAPES {
+            scan.reveal(hidden::without_escapes(text), depth);
         }
         if signs.rot13.max(signs.reversed) >= ENOUGH_HINTS {
             scan.flag(Category::EncodingTricks);
@@ -376,8 +400,8 @@ impl Word {
     fn new(begins: usize) -> Self {
         Self {
             begins,
-            node: START,
-            last: START,
+            state: Trie::START,
+            strayed: false,
             letters: 0,
             digits: 0,
             lookalike: 0,
@@ -394,18 +418,16 @@ impl Word {
         self.pending = false;
         self.letters += 1;
         self.digits += u32::from(letter.is_ascii_digit());
-        if self.node != NOWHERE {
-            self.last = self.node;
-            self.node = index(letter).map_or(NOWHERE, |letter| rules.next(self.node, letter));
+        if !self.strayed {
+            match index(letter).and_then(|letter| rules.words.next(self.state, letter)) {
+                Some(next) => self.state = next,
+                None => self.strayed = true,
+            }
         }
     }
 
     fn found<'r>(&self, rules: &'r Compiled) -> &'r Found {
-        if self.foreign == 0 && self.node != NOWHERE {
-            rules.ends(self.node)
-        } else {
-            rules.begins(self.last)
-        }
+        if self.strayed { rules.begins(self.state) } else { rules.ends(self.state) }
     }
 }
 

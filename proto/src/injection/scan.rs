@@ -3,9 +3,10 @@
 //!
 //! Every slot remembers where it was filled last. Since a gap counts from there, a later filling is never worse than
 //! an earlier one, and a word costs as many steps as there are slots that it can fill: a number of the rules, not
-//! of the text.
+//! of the text. Code has more signs than words, and nearly all of them come where no pattern waits for one: a sign is
+//! looked at only where it could go on with something, or begin it.
 
-use super::compile::{ADJACENT, Found, Slot};
+use super::compile::{ADJACENT, Compiled, Found, SIGNS, Slot, Slots};
 use super::reader::Reader;
 use super::rules::Rules;
 use super::{Category, Flags};
@@ -18,6 +19,8 @@ pub(super) struct Scan<'r> {
     token: u32,
     word: u32,
     filled: Vec<At>,
+    /// By sign: up to where it can fill a slot that another stands before.
+    awaited: [At; SIGNS],
     /// What was hidden, and how deep.
     hidden: Vec<(String, u8)>,
     /// How many more bytes of hidden text are read.
@@ -26,7 +29,7 @@ pub(super) struct Scan<'r> {
     steps: u64,
 }
 
-/// Where a slot was filled last; zero is never.
+/// Where something is in the text, as its `n`th token and word; zero is nowhere.
 #[derive(Debug, Clone, Copy, Default)]
 struct At {
     token: u32,
@@ -41,7 +44,8 @@ impl<'r> Scan<'r> {
             flags: Flags::default(),
             token: 0,
             word: 0,
-            filled: vec![At::default(); rules.compiled.slots],
+            filled: vec![At::default(); rules.compiled.slots()],
+            awaited: [At::default(); SIGNS],
             hidden: Vec::new(),
             allowance: HIDDEN_SHARE.saturating_mul(bytes) + LEAST_ALLOWANCE,
             steps: 0,
@@ -85,12 +89,28 @@ impl<'r> Scan<'r> {
     /// A word, or a part of the text that counts as one.
     pub(super) fn word(&mut self, found: &Found) {
         self.word = self.word.saturating_add(1);
-        self.fill(&found.slots);
+        let now = self.next_token();
+        self.fill_later(now, &found.slots.later);
+        self.fill_first(now, &found.slots.first);
     }
 
-    /// A sign.
-    pub(super) fn sign(&mut self, slots: &[Slot]) {
-        self.fill(slots);
+    /// A sign of ASCII, with the slots that it can fill.
+    #[inline]
+    pub(super) fn sign(&mut self, sign: u8, slots: &Slots) {
+        let now = self.next_token();
+        let awaited = self.awaited[usize::from(sign) % SIGNS];
+        if now.word <= awaited.word || now.token == awaited.token {
+            self.fill_later(now, &slots.later);
+        }
+        if !slots.first.is_empty() {
+            self.fill_first(now, &slots.first);
+        }
+    }
+
+    #[inline]
+    fn next_token(&mut self) -> At {
+        self.token = self.token.saturating_add(1);
+        At { token: self.token, word: self.word }
     }
 
     /// The end of a sentence or paragraph: patterns reach beyond it only with a gap.
@@ -109,22 +129,44 @@ impl<'r> Scan<'r> {
         }
     }
 
-    fn fill(&mut self, slots: &[Slot]) {
-        self.token = self.token.saturating_add(1);
+    fn fill_later(&mut self, now: At, slots: &[Slot]) {
         self.steps += slots.len() as u64;
-        let now = At { token: self.token, word: self.word };
         for slot in slots {
             // One that was never filled was filled at nought, which is longer ago than any gap is wide.
-            let comes_in_time = slot.before.is_none_or(|before| {
-                let before = self.filled[usize::from(before)];
-                match slot.within {
-                    ADJACENT => before.token + 1 == now.token,
-                    within => now.word - before.word <= u32::from(within),
-                }
-            });
+            let before = self.filled[usize::from(slot.before)];
+            let comes_in_time = match slot.within {
+                ADJACENT => before.token + 1 == now.token,
+                within => now.word - before.word <= u32::from(within),
+            };
             if comes_in_time {
-                self.filled[usize::from(slot.number)] = now;
-                self.flags = self.flags.and(slot.completes);
+                self.fill(now, *slot);
+            }
+        }
+    }
+
+    fn fill_first(&mut self, now: At, slots: &[Slot]) {
+        self.steps += slots.len() as u64;
+        for slot in slots {
+            self.fill(now, *slot);
+        }
+    }
+
+    #[inline]
+    fn fill(&mut self, now: At, slot: Slot) {
+        self.filled[usize::from(slot.number)] = now;
+        self.flags = self.flags.and(slot.completes);
+        if slot.awaits {
+            self.await_signs(now, slot);
+        }
+    }
+
+    fn await_signs(&mut self, now: At, slot: Slot) {
+        let rules: &Compiled = &self.rules.compiled;
+        for next in rules.awaits(slot) {
+            let awaited = &mut self.awaited[usize::from(next.sign) % SIGNS];
+            match next.within {
+                ADJACENT => awaited.token = now.token + 1,
+                within => awaited.word = awaited.word.max(now.word + u32::from(within)),
             }
         }
     }

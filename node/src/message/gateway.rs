@@ -2,6 +2,7 @@
 //! §3, A carrier brings only its own). Which member that is, and for whom it does so, the owner of each node says. Asked by
 //! the hallway before it plans, and when a member brings mail of somebody outside.
 
+use super::accept::{Draft, Source};
 use crate::agents::directory::Directory;
 use amesh_proto::address::Address;
 use amesh_proto::node_id::NodeId;
@@ -36,8 +37,18 @@ impl Config {
         (node != directory.node()).then_some((node, host))
     }
 
+    /// Whether this node carries a message on, between a member that brings it and another provider, whichever way.
+    pub(super) fn carries(&self, draft: &Draft, directory: &Directory) -> bool {
+        let mail = &draft.mail;
+        match draft.source {
+            Source::Peer(_) => self.serves(&mail.from, &mail.to, directory),
+            Source::Provider(_) => self.serves(&mail.to, &mail.from, directory),
+            Source::Agent(_) | Source::Gateway(..) | Source::HttpHost(_) => false,
+        }
+    }
+
     /// Whether this node carries mail between `agent`, who lives at another member, and `outsider`.
-    pub(super) fn serves(&self, agent: &Address, outsider: &Address, directory: &Directory) -> bool {
+    fn serves(&self, agent: &Address, outsider: &Address, directory: &Directory) -> bool {
         let naming = directory.naming();
         let is_named = |named: &String| match named.contains('@') {
             true => directory.expand(named, None).is_ok_and(|address| address == *agent),

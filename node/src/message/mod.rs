@@ -314,8 +314,7 @@ impl Hallway {
             own_domain: directory.naming().is_ours(&mail.to),
             provider_served: inner.deliver.is_served(&foreign),
             way_out: inner.config.gateway.way_out(directory),
-            carried_on: verified.draft.carrier().is_some()
-                && inner.config.gateway.serves(&mail.from, &mail.to, directory),
+            carried_on: inner.config.gateway.carries(&verified.draft, directory),
         })?;
         Ok(commit::prepared(verified, plan, now))
     }

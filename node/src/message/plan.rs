@@ -39,7 +39,8 @@ pub(super) struct Question<'a> {
     pub provider_served: bool,
     /// The member that carries this node's mail to other providers.
     pub way_out: Option<(NodeId, String)>,
-    /// A member brought it for this node to carry on to another provider, and the owner lets it.
+    /// This node is the gateway between the member that brought it and the provider of `to`, or the other way round, and the
+    /// owner lets these two write to each other.
     pub carried_on: bool,
 }
 
@@ -77,6 +78,9 @@ pub(super) fn plan(question: Question<'_>) -> Result<Plan, Refusal> {
                 label => label,
             };
             Ok(Plan::Local { agent, trust })
+        }
+        Resolution::Remote { node, host, address, .. } if question.carried_on && question.signed => {
+            Ok(Plan::Host { node, host, address })
         }
         Resolution::Unknown if question.carried_on && !question.to.is_local_network() => {
             if !question.provider_served {
@@ -344,6 +348,13 @@ mod tests {
             }),
             "signature_missing"
         );
+        let inward = |q: &mut Question<'_>| (q.by_link, q.carried_on, q.recipient) = (true, true, there());
+        assert_eq!(outcome(inward), "host host2", "what a provider brings for another host of the mesh");
+        let unsigned = |q: &mut Question<'_>| {
+            inward(q);
+            q.signed = false;
+        };
+        assert_eq!(outcome(unsigned), "not_found");
         let local = |q: &mut Question<'_>| {
             brought(q);
             q.to = Box::leak(Box::new(address("x@acme.other.local")));

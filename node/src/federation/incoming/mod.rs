@@ -20,7 +20,7 @@ use super::trust::{Tier, canonical};
 use super::{Federation, Trusted};
 use crate::agents::directory::{Directory, Resolution};
 use crate::clock::SharedClock;
-use crate::message::{Accepted, Federated, Hallway, Incoming, Refusal, Written};
+use crate::message::{Accepted, Federated, Hallway, Incoming, Prepared, Refusal};
 use crate::tasks::Tasks;
 use amesh_proto::address::Address;
 use amesh_proto::delivery::{self, Delivery};
@@ -172,7 +172,8 @@ impl Deliveries {
         let now = parts.clock.now();
         if let Some(key) = senders.known(&sender, claimed.as_ref(), now)? {
             limits.recipient(recipient.as_str(), parts.clock.monotonic())?;
-            let written = self.hand_in(provider, sender, key, delivery).await?;
+            let prepared = self.judge(provider, sender, key, delivery).await?;
+            let written = parts.hallway.commit(prepared).await?;
             return Ok(parts.hallway.answer(written).await);
         }
         // The first message of a sender: nobody else's first may come in between.
@@ -183,19 +184,22 @@ impl Deliveries {
             senders.has_room(&provider.domain, provider.listed)?;
         }
         limits.recipient(recipient.as_str(), parts.clock.monotonic())?;
-        let written = self.hand_in(provider, sender.clone(), key.clone(), delivery).await?;
+        let prepared = self.judge(provider, sender.clone(), key.clone(), delivery).await?;
+        // Before it is on disk: whoever carries it on to another host of the mesh takes the key along.
         self.remember(provider, sender, key).await;
         drop(turn);
+        let written = parts.hallway.commit(prepared).await?;
         Ok(parts.hallway.answer(written).await)
     }
 
-    async fn hand_in(
+    /// Everything but the writing: a message that passes this is the sender's.
+    async fn judge(
         &self,
         provider: &Trusted,
         sender: Address,
         key: PublicKey,
         delivery: Delivery,
-    ) -> Result<Written, Refusal> {
+    ) -> Result<Prepared, Refusal> {
         let federated = Federated {
             provider: provider.domain.as_str().into(),
             sender,
@@ -203,13 +207,10 @@ impl Deliveries {
             queued_at: delivery.queued_at,
             request: Box::new(delivery.request),
         };
-        let hallway = &self.shared.parts.hallway;
-        let prepared = hallway.judge(Incoming::FromProvider(Box::new(federated))).await?;
-        hallway.commit(prepared).await
+        self.shared.parts.hallway.judge(Incoming::FromProvider(Box::new(federated))).await
     }
 
-    /// Keeps the key that verified a sender's first message, and its provider's. The message is on disk already: where this
-    /// fails, the next one is the first.
+    /// Keeps the key that verified a sender's first message, and its provider's. Where this fails, the next one is the first.
     async fn remember(&self, provider: &Trusted, sender: Address, key: PublicKey) {
         if let Err(error) = self.shared.parts.federation.met(provider).await {
             tracing::warn!(%error, provider = %provider.domain, "the key of a provider is not remembered");

@@ -1,8 +1,12 @@
 //! Mail between this mesh and other providers, through one member.
 
 use super::house::*;
-use crate::message::{Basis, Config, GatewayConfig, Refusal, Settled, SignatureFault, Status};
+use crate::message::{
+    Basis, Config, Federated, GatewayConfig, Incoming, Refusal, Settled, SignatureFault, Status,
+};
+use amesh_proto::address::Address;
 use amesh_proto::api::messages::MessageState;
+use amesh_proto::api::route::RouteRequest;
 use amesh_store::{BroughtReceipt, Destination, OutboxEntry, ReceiptKind, ReceiptOwner};
 use std::sync::atomic::Ordering;
 
@@ -190,3 +194,35 @@ async fn only_the_gateway_brings_mail_of_other_providers_and_its_key_is_held_aga
     let refusal = elsewhere.brought_with(inward("msg_1_a"), 1, eve).await.unwrap_err();
     assert_eq!(refusal.code(), "forbidden", "another member than the one that the owner named");
 }
+
+#[tokio::test]
+async fn what_a_provider_brings_goes_on_to_the_members_whose_agents_the_owner_lets_have_it() {
+    let brought = |house: &House| {
+        let body = format!(
+            r#"{{"envelope":{{"id":"msg_1_a","from":"{EVE}","to":"{}","subject":"hello","priority":"normal","timestamp":"{}","signature":"{}"}},"payload":{PAYLOAD}}}"#,
+            address("al"),
+            house.hallway.inner.clock.now().to_rfc3339(),
+            signature("eve", EVE, &address("al"), PAYLOAD),
+        );
+        Incoming::FromProvider(Box::new(Federated {
+            provider: "far.test".into(),
+            sender: Address::parse(EVE, &["far.test"]).unwrap(),
+            key: key_of("eve").public(),
+            queued_at: None,
+            request: Box::new(RouteRequest::parse(body.as_bytes()).unwrap()),
+        }))
+    };
+    let house = gate(|gateway| gateway.agents = vec!["al".to_owned()]);
+    let accepted = house.hallway.submit(brought(&house)).await.unwrap();
+    assert_eq!((accepted.status, accepted.remote_host.as_deref()), (Status::Queued, Some("host2")));
+    let [entry] = house.outbox().try_into().unwrap();
+    assert_eq!((entry.mail.from.as_str(), entry.mail.payload.as_slice()), (EVE, PAYLOAD.as_bytes()));
+    for closed in
+        [gate(|gateway| gateway.on = false), gate(|gateway| gateway.agents = vec!["bob".to_owned()])]
+    {
+        assert_eq!(closed.hallway.submit(brought(&closed)).await.unwrap_err().code(), "not_found");
+        assert!(closed.outbox().is_empty());
+    }
+}
+
+const PAYLOAD: &str = r#"{"message":"hi","type":"request"}"#;

@@ -16,7 +16,7 @@ use crate::agents::{Agents, directory::Directory};
 use crate::bridge::http_mesh::{self, HttpMesh};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
-use crate::federation::{self, Deliveries, Federation};
+use crate::federation::{self, Deliveries, Federation, Outgoing};
 use crate::http::{self, Tls, control};
 use crate::mesh::{self, Identity, Mesh, MeshError};
 use crate::message::{self, Hallway};
@@ -43,6 +43,7 @@ pub struct App {
     store: Store,
     mesh: Mesh,
     http_mesh: HttpMesh,
+    outgoing: Outgoing,
     groups: Groups,
     stop_requested: Arc<Notify>,
     ready: Ready,
@@ -109,6 +110,14 @@ impl App {
             tasks: groups.hallway.clone(),
         };
         let deliveries = Deliveries::start(&config.federation, incoming)?;
+        let outgoing = federation.start_sending(federation::OutgoingParts {
+            store: store.clone(),
+            hallway: hallway.clone(),
+            clock: clock.clone(),
+            tasks: Tasks::new("federation"),
+            waking: waking.clone(),
+        });
+        let outgoing = outgoing.map_err(BuildError::from)?;
         hallway.start_expiry(waking.clone());
         if let Some(tls) = &tls {
             tls.watch(&groups.doors, clock.clone(), waking.clone());
@@ -141,7 +150,7 @@ impl App {
         // The ports of this node are known now, and none of them is a webhook's.
         hallway.start_webhooks();
         let file = NodeFile::write(&data_dir, &ready)?;
-        Ok(Self { store, mesh, http_mesh, groups, stop_requested, ready, file })
+        Ok(Self { store, mesh, http_mesh, outgoing, groups, stop_requested, ready, file })
     }
 
     /// Where the node is reached, now that it is ready.
@@ -179,8 +188,9 @@ impl App {
     /// # Errors
     /// As [`Self::run`].
     pub async fn close(self) -> Result<(), CloseError> {
-        let Self { store, mesh, http_mesh, groups, file, .. } = self;
+        let Self { store, mesh, http_mesh, outgoing, groups, file, .. } = self;
         let doors = groups.doors.shutdown(PATIENCE).await;
+        let providers = outgoing.shutdown(PATIENCE).await;
         let bridge = http_mesh.shutdown(PATIENCE).await;
         let links = mesh.shutdown(PATIENCE).await;
         let discovery = groups.discovery.shutdown(PATIENCE).await;
@@ -188,7 +198,7 @@ impl App {
         // Whatever hangs above, the store is closed; nothing acknowledged depends on it, but a clean end does.
         store.close().await?;
         file.remove();
-        for closed in [doors, bridge, links, discovery, hallway] {
+        for closed in [doors, providers, bridge, links, discovery, hallway] {
             closed?;
         }
         Ok(())

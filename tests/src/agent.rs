@@ -198,6 +198,12 @@ impl TestAgent {
         self.http.get(path, Some(&self.key)).await
     }
 
+    /// Its public key, as it registered it.
+    #[must_use]
+    pub fn public_key(&self) -> String {
+        public_pem(&self.signing.verifying_key())
+    }
+
     /// Where its node's API is.
     #[must_use]
     pub fn api(&self) -> SocketAddr {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +20,8 @@ pub enum Answer {
     Page(String),
     /// This status.
     Status(u16),
+    /// This status, one more line of the head, and this text; the connection stays open.
+    Says(u16, &'static str, String),
     /// 302 to there.
     Redirect(String),
     /// 200, and text without end.
@@ -39,11 +41,27 @@ pub struct HttpsServer {
     stopped: Arc<AtomicBool>,
 }
 
+/// Something that was posted.
+#[derive(Debug, Clone)]
+pub struct Posted {
+    /// Where to.
+    pub place: String,
+    /// The lines of its head but the first, names in lower case.
+    pub head: HashMap<String, String>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
 #[derive(Debug, Default)]
 struct Books {
     pages: HashMap<String, Answer>,
+    /// By place, for one time each, before what stands in `pages`.
+    first: HashMap<String, VecDeque<Answer>>,
     asked: Vec<String>,
+    posted: Vec<Posted>,
     connections: usize,
+    /// Nobody who posts is answered.
+    holds: bool,
 }
 
 impl HttpsServer {
@@ -88,9 +106,31 @@ impl HttpsServer {
         Ok(std::fs::write(path, &self.authority)?)
     }
 
+    /// The same, as text.
+    #[must_use]
+    pub fn authority_pem(&self) -> &str {
+        &self.authority
+    }
+
     /// Answers so from now on at `place`, a host with a path.
     pub fn answers(&self, place: &str, answer: Answer) {
         self.books().pages.insert(place.to_owned(), answer);
+    }
+
+    /// Answers so at `place`, one request after the other, before it answers as it does otherwise.
+    pub fn answers_first(&self, place: &str, answers: &[Answer]) {
+        self.books().first.entry(place.to_owned()).or_default().extend(answers.iter().cloned());
+    }
+
+    /// Leaves those who post without an answer, or answers them all.
+    pub fn holds(&self, holds: bool) {
+        self.books().holds = holds;
+    }
+
+    /// What was posted, in order.
+    #[must_use]
+    pub fn posted(&self) -> Vec<Posted> {
+        self.books().posted.clone()
     }
 
     /// Has nothing at `place` any more.
@@ -136,28 +176,55 @@ fn certified(names: &[&str]) -> Result<(String, Arc<ServerConfig>)> {
 }
 
 fn serve(stream: TcpStream, tls: Arc<ServerConfig>, books: &Mutex<Books>) -> Result<()> {
-    let books = || books.lock().unwrap_or_else(PoisonError::into_inner);
-    books().connections += 1;
+    books.lock().unwrap_or_else(PoisonError::into_inner).connections += 1;
     let mut stream = BufReader::new(StreamOwned::new(ServerConnection::new(tls)?, stream));
+    while one(&mut stream, books)? {}
+    stream.get_mut().conn.send_close_notify();
+    stream.get_mut().flush()?;
+    Ok(())
+}
+
+/// One request and its answer. Says whether the connection stays open.
+fn one(
+    stream: &mut BufReader<StreamOwned<ServerConnection, TcpStream>>,
+    books: &Mutex<Books>,
+) -> Result<bool> {
+    let books = || books.lock().unwrap_or_else(PoisonError::into_inner);
     let mut head = Vec::new();
     loop {
         let mut line = String::new();
-        stream.read_line(&mut line)?;
+        if stream.read_line(&mut line)? == 0 {
+            return Ok(false);
+        }
         match line.trim_end() {
             "" => break,
             line => head.push(line.to_owned()),
         }
     }
-    let path = head.first().and_then(|line| line.split(' ').nth(1)).context("no request")?;
-    let mut headers = head.iter().filter_map(|line| line.split_once(": "));
-    let host = headers.find(|(name, _)| name.eq_ignore_ascii_case("host"));
-    let place = format!("{}{path}", host.context("no host")?.1);
-    let answer = books().pages.get(&place).cloned().unwrap_or(Answer::Status(404));
-    books().asked.push(place);
+    let path = head.first().and_then(|line| line.split(' ').nth(1)).context("no request")?.to_owned();
+    let members = head.iter().filter_map(|line| line.split_once(": "));
+    let head: HashMap<_, _> =
+        members.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+    let host = head.get("host").context("no host")?;
+    let place = format!("{}{path}", host.split(':').next().unwrap_or_default());
+    books().asked.push(place.clone());
+    if let Some(length) = head.get("content-length") {
+        let mut body = vec![0; length.parse()?];
+        stream.read_exact(&mut body)?;
+        books().posted.push(Posted { place: place.clone(), head, body });
+        while books().holds {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+    let answer = {
+        let mut books = books();
+        let first = books.first.get_mut(&place).and_then(VecDeque::pop_front);
+        first.or_else(|| books.pages.get(&place).cloned()).unwrap_or(Answer::Status(404))
+    };
+    let stays = matches!(answer, Answer::Says(..));
     say(stream.get_mut(), answer)?;
-    stream.get_mut().conn.send_close_notify();
     stream.get_mut().flush()?;
-    Ok(())
+    Ok(stays)
 }
 
 fn say(out: &mut StreamOwned<ServerConnection, TcpStream>, answer: Answer) -> io::Result<()> {
@@ -171,6 +238,9 @@ fn say(out: &mut StreamOwned<ServerConnection, TcpStream>, answer: Answer) -> io
         }
         Answer::Status(status) => {
             write!(out, "HTTP/1.1 {status} Said So\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        }
+        Answer::Says(status, line, text) => {
+            write!(out, "HTTP/1.1 {status} Said So\r\ncontent-length: {}\r\n{line}\r\n\r\n{text}", text.len())
         }
         Answer::Redirect(to) => {
             write!(

@@ -18,7 +18,7 @@ const NODE_LINE: [(&str, &[&str]); 17] = [
     ("message", &["tasks", "clock", "waking", "authorities", "agents"]),
     ("mesh", &["tasks", "clock", "waking", "private", "attachments", "agents", "message"]),
     ("bridge", &["tasks", "clock", "waking", "authorities", "agents", "message"]),
-    ("federation", &["tasks", "clock", "private", "authorities", "reach", "agents", "message"]),
+    ("federation", &["tasks", "clock", "waking", "private", "authorities", "reach", "agents", "message"]),
     (
         "http",
         &["tasks", "clock", "waking", "attachments", "agents", "message", "mesh", "bridge", "federation"],

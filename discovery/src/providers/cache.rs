@@ -46,6 +46,10 @@ impl Cache {
         looked
     }
 
+    pub(super) fn was_found(&self, domain: &str) -> bool {
+        self.entries.get(domain).is_some_and(|entry| entry.last.is_some())
+    }
+
     pub(super) fn forget(&mut self, domain: &str) {
         if let Some(entry) = self.entries.get_mut(domain) {
             entry.looked.fresh_until = Duration::ZERO;

@@ -72,6 +72,8 @@ pub struct Provider {
     pub key: Option<PublicKey>,
     /// Of its key, as announced.
     pub fingerprint: Option<String>,
+    /// Whether a document of its own shows a key; the reference provider's has none (IPR-15).
+    pub shows_key: bool,
     /// What it says it can do.
     pub capabilities: Vec<String>,
     /// Whether the registry lists it as checked.
@@ -248,6 +250,12 @@ impl Providers {
             }
         };
         said.map(|print| print.is_some_and(|print| key.matches_fingerprint(&print)))
+    }
+
+    /// Whether `domain` was found with its key before.
+    #[must_use]
+    pub fn was_found(&self, domain: &str) -> bool {
+        self.cache().was_found(&domain.trim_end_matches('.').to_ascii_lowercase())
     }
 
     /// Forgets what is known of `domain`: the next look-up asks.

@@ -130,7 +130,9 @@ impl Asking<'_> {
     fn provider(&self, step: Step, announced: Announcement, key: Option<PublicKey>) -> Provider {
         let Announcement { endpoint, fingerprint, capabilities, verified, .. } = announced;
         let domain = self.domain.to_owned();
-        Provider { domain, endpoint, key, fingerprint, capabilities, registered: verified, step }
+        let document = self.document.get().and_then(|document| document.as_ref().ok());
+        let shows_key = document.is_some_and(|document| document.key.is_some());
+        Provider { domain, endpoint, key, fingerprint, shows_key, capabilities, registered: verified, step }
     }
 }
 

@@ -4,12 +4,15 @@ use super::args::{FederationAction, FederationArgs};
 use super::context::Context;
 use super::output::Trouble;
 use super::table::{shown, table};
-use amesh_proto::api::federation::{FederationStatus, KnownProvider, ResolveProvider, ResolvedProvider};
+use amesh_proto::api::federation::{
+    FederationStatus, KnownProvider, ProviderQueue, ResolveProvider, ResolvedProvider, StepTaken,
+};
 
 pub(super) async fn federation(ctx: &Context, args: &FederationArgs) -> anyhow::Result<()> {
     match &args.action {
         FederationAction::Status => status(ctx).await,
         FederationAction::Resolve { domain, anew } => resolve(ctx, domain, *anew).await,
+        FederationAction::Test { domain } => test(ctx, domain).await,
         FederationAction::Allow { domain } => name(ctx, "allow", domain, false, "is allowed").await,
         FederationAction::Block { domain } => {
             name(ctx, "block", domain, false, "is blocked; nothing is exchanged with it").await
@@ -43,7 +46,20 @@ fn standing(status: &FederationStatus) -> String {
         "allowlist" => "Mail is exchanged with the providers that are allowed.",
         _ => "Mail is exchanged with nobody; `mode` under [federation] opens that.",
     };
-    format!("{own}\n\n{mode}{}", table_of(&status.providers))
+    format!("{own}\n\n{mode}{}{}", table_of(&status.providers), waiting(&status.queues))
+}
+
+fn waiting(queues: &[ProviderQueue]) -> String {
+    if queues.is_empty() {
+        return String::new();
+    }
+    let row = |queue: &ProviderQueue| {
+        let next = queue.next_attempt.clone().unwrap_or_default();
+        let reason = queue.reason.as_deref().map(shown).unwrap_or_default();
+        [queue.domain.clone(), queue.waiting.to_string(), queue.state.clone(), next, reason]
+    };
+    let rows: Vec<_> = queues.iter().map(row).collect();
+    format!("\n\n{}", table(["MAIL FOR", "WAITING", "STATE", "NEXT ATTEMPT", "WHY"], &rows))
 }
 
 fn table_of(providers: &[KnownProvider]) -> String {
@@ -89,6 +105,19 @@ async fn resolve(ctx: &Context, domain: &str, anew: bool) -> anyhow::Result<()> 
     }
 }
 
+async fn test(ctx: &Context, domain: &str) -> anyhow::Result<()> {
+    let tested = ctx.control()?.test_provider(domain).await.map_err(Trouble::from)?;
+    ctx.out.show(&tested, || format!("{}\n\n{}", text(&tested.resolved), steps("CHECK", &tested.checks)))?;
+    match &tested.refused {
+        None => Ok(()),
+        Some(why) => {
+            Err(Trouble::new("provider_refused", format!("no mail is exchanged with {}", shown(domain)))
+                .because(shown(why))
+                .into())
+        }
+    }
+}
+
 fn text(resolved: &ResolvedProvider) -> String {
     let mut lines = Vec::new();
     if let Some(provider) = &resolved.provider {
@@ -114,10 +143,13 @@ fn text(resolved: &ResolvedProvider) -> String {
         lines.push(String::new());
     }
     let lines: Vec<String> = lines.iter().map(|line| shown(line)).collect();
-    let rows: Vec<_> = resolved
-        .steps
+    [lines, vec![steps("STEP", &resolved.steps)]].concat().join("\n")
+}
+
+fn steps(head: &str, steps: &[StepTaken]) -> String {
+    let rows: Vec<_> = steps
         .iter()
         .map(|step| [step.step.clone(), step.outcome.clone(), step.why.clone().unwrap_or_default()])
         .collect();
-    [lines, vec![table(["STEP", "OUTCOME", "WHY"], &rows)]].concat().join("\n")
+    table([head, "OUTCOME", "WHY"], &rows)
 }

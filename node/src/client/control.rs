@@ -7,7 +7,9 @@ use amesh_proto::api::control::{
     RemovePeer, Status, VerifyReport,
 };
 use amesh_proto::api::error::ErrorBody;
-use amesh_proto::api::federation::{FederationStatus, NameProvider, ResolveProvider, ResolvedProvider};
+use amesh_proto::api::federation::{
+    FederationStatus, NameProvider, ResolveProvider, ResolvedProvider, TestProvider, TestedProvider,
+};
 use amesh_proto::api::owner::{
     AddOwner, AgentForgotten, AgentRenamed, ForgetAgent, MadeInviteCode, NewInviteCode, Owner, OwnerAdded,
     OwnerList, RenameAgent, SetOwner,
@@ -157,6 +159,14 @@ impl Control {
     pub async fn provider(&self, what: &str, name: &str, compromised: bool) -> Result<Done, ControlError> {
         let request = NameProvider { name: name.to_owned(), compromised };
         self.post(&format!("/federation/{what}"), &request, SOON).await
+    }
+
+    /// Finds out whether mail can be exchanged with a provider.
+    ///
+    /// # Errors
+    /// As any owner's request.
+    pub async fn test_provider(&self, domain: &str) -> Result<TestedProvider, ControlError> {
+        self.post("/federation/test", &TestProvider { domain: domain.to_owned() }, LATER).await
     }
 
     /// Removes a member.

@@ -15,6 +15,8 @@ pub enum Source {
     Agent(AgentNo),
     /// Whoever delivers from there: an address, or a network of IPv6.
     Stranger(u64),
+    /// Agents of other members, whose mail this node carries.
+    Relayed,
 }
 
 #[derive(Debug)]

@@ -14,7 +14,8 @@ use std::net::SocketAddr;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Look other providers up when the owner asks for one. Off: nobody outside is asked for anything.
+    /// Look other providers up, and send mail to those that `mode` lets in where this node is one (`domain`). Off: nobody outside
+    /// is asked for anything.
     pub on: bool,
     /// The domain for which this node speaks to other providers: that of its own agents, as in `provider`. Nothing: it can look
     /// others up and is no provider itself. One node of a mesh is; its key is in `provider.key` in its data directory.
@@ -49,6 +50,10 @@ pub struct Config {
     pub behind_proxy: bool,
     /// How much other providers may bring.
     pub limits: DeliveryLimits,
+    /// Deliveries under way to one provider at a time. Mail of one sender, recipient and priority goes one after another.
+    pub in_flight: usize,
+    /// Seconds within which a provider must have answered a delivery.
+    pub deliver_timeout_s: u64,
     /// Keys that you have from providers themselves: a table from the domain to the public key, as 64 hexadecimal digits or PEM.
     /// Whatever shows another key for that domain is refused.
     pub pins: BTreeMap<String, String>,
@@ -106,10 +111,20 @@ impl Default for Config {
             look_ups_per_minute: 30,
             behind_proxy: false,
             limits: DeliveryLimits::default(),
+            in_flight: 16,
+            deliver_timeout_s: 20,
             pins: BTreeMap::new(),
             authorities: Vec::new(),
         }
     }
+}
+
+/// How deliveries are made.
+#[derive(Debug, Clone)]
+pub(super) struct Sending {
+    pub(super) in_flight: usize,
+    pub(super) deliver_timeout_s: u64,
+    pub(super) authorities: Vec<AuthorityFile>,
 }
 
 /// A setting that cannot be used.
@@ -156,6 +171,12 @@ impl Config {
             Ok((domain.trim_end_matches('.').to_ascii_lowercase(), key))
         };
         self.pins.iter().map(read).collect()
+    }
+
+    /// What of it is about deliveries.
+    pub(super) fn sending(&self) -> Sending {
+        let Self { in_flight, deliver_timeout_s, .. } = *self;
+        Sending { in_flight, deliver_timeout_s, authorities: self.authorities.clone() }
     }
 
     /// The registry's address without a slash at its end.

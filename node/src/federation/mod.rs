@@ -1,19 +1,23 @@
 //! Other providers of the protocol (AMP 06): who they are, by which key, and where. Built by `node`, closed until the owner
-//! opens it (DESIGN §6), asked by `http`; whom the owner trusts; and who this node is to them. Nothing is sent to them or taken
-//! from them yet.
+//! opens it (DESIGN §6), asked by `http`; whom the owner trusts; who this node is to them; and what is sent to them.
 
 mod budget;
+mod check;
 mod config;
+mod https;
 mod incoming;
 mod names;
+mod outgoing;
 mod own;
 mod pages;
 mod trust;
 mod trusted;
 
 pub use budget::Source;
+pub use check::{Check, Checked};
 pub use config::{BadSetting, Config, DeliveryLimits};
 pub use incoming::{Caller, Deliveries, DeliveryParts, Facts, Head, NotTaken, turned_away};
+pub use outgoing::{Outgoing, OutgoingParts};
 pub use own::OwnProvider;
 pub use trust::{NotTrusted, Remembered, Tier, TrustError, TrustMode, Verdict};
 pub use trusted::{Trusted, Untrusted};
@@ -21,15 +25,16 @@ pub use trusted::{Trusted, Untrusted};
 use crate::clock::SharedClock;
 use crate::private::FileError;
 use crate::reach::{Names, OwnPorts, Reach, SystemNames};
-use amesh_discovery::providers::{Dns, DnsError, Looked, NotLookedUp, Providers, Settings, Step};
+use amesh_discovery::providers::{Dns, DnsError, Looked, NotLookedUp, Outcome, Providers, Settings, Step};
 use amesh_proto::key::PublicKey;
 use amesh_store::{Store, StoreError};
 use budget::{Budget, Spent};
+use config::Sending;
 use names::DnsNames;
 use pages::HttpsPages;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use trust::Trust;
 
@@ -122,6 +127,18 @@ impl Resolved {
     }
 }
 
+impl Resolved {
+    /// What went wrong, step by step, in one line.
+    #[must_use]
+    pub fn complaints(&self) -> String {
+        let complaint = |(step, outcome): &(Step, Outcome)| match outcome {
+            Outcome::Refused(why) | Outcome::Failed(why) => Some(format!("{step}: {why}")),
+            _ => None,
+        };
+        self.looked.steps.iter().filter_map(complaint).collect::<Vec<_>>().join("; ")
+    }
+}
+
 /// See the module. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Federation {
@@ -137,6 +154,12 @@ struct Inner {
     trust: Trust,
     clock: SharedClock,
     own: Option<OwnProvider>,
+    /// To look at what providers show, besides discovery.
+    pages: HttpsPages,
+    reach: Reach,
+    sending: Sending,
+    /// Where this node sends to other providers. It holds this.
+    outgoing: OnceLock<Weak<outgoing::Shared>>,
 }
 
 impl Federation {
@@ -153,13 +176,15 @@ impl Federation {
             None => Arc::new(DnsNames(Dns::new(&config.resolvers)?)),
         };
         let reach = Reach::new(config.allow_addresses.clone(), names, own_ports);
-        let pages = HttpsPages::new(config.authorities.clone(), reach)?;
+        let pages = HttpsPages::new(config.authorities.clone(), reach.clone())?;
         let texts = Dns::new(&config.resolvers)?;
         let settings = Settings { registry, off: config.off() };
-        let providers = Providers::new(settings, Box::new(texts), Box::new(pages));
+        let providers = Providers::new(settings, Box::new(texts), Box::new(pages.clone()));
         let budget = Budget::new(config.look_ups_per_minute);
         let (on, trust) = (config.on, Trust::load(config, store)?);
-        Ok(Self { inner: Arc::new(Inner { on, providers, pins, budget, trust, clock, own }) })
+        let (sending, outgoing) = (config.sending(), OnceLock::new());
+        let inner = Inner { on, providers, pins, budget, trust, clock, own, pages, reach, sending, outgoing };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Whether the owner has opened it.
@@ -228,9 +253,12 @@ impl Federation {
         let looked = match known {
             Some(known) => known,
             None => {
-                budget
-                    .take(source, now)
-                    .map_err(|Spent(retry_after)| ResolveError::TooOften { retry_after })?;
+                // Whoever was found before is looked up again only as often as that holds.
+                if !providers.was_found(domain) {
+                    budget
+                        .take(source, now)
+                        .map_err(|Spent(retry_after)| ResolveError::TooOften { retry_after })?;
+                }
                 if anew {
                     providers.forget(domain.trim_end_matches('.'));
                 }

@@ -6,6 +6,7 @@ use super::trust::{NotTrusted, Tier, TrustError, canonical};
 use super::{Federation, ResolveError, Resolved};
 use amesh_discovery::providers::{Outcome, Step};
 use amesh_proto::key::PublicKey;
+use std::time::Duration;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Trusted {
     pub key: PublicKey,
     /// Whether the owner allows it by name, as opposed to everybody.
     pub listed: bool,
+    /// It looks like the reference provider, which reads keys of senders as hexadecimal digits only.
+    pub hex_keys: bool,
 }
 
 /// Why nothing is exchanged with a provider now.
@@ -45,6 +48,18 @@ pub enum Untrusted {
         "{0} shows another key than the one it came with; if that is right, the owner of this node runs: amesh federation forget {0}"
     )]
     OtherKey(String),
+}
+
+impl Untrusted {
+    /// How long nobody is to be asked.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::NotLookedUp(ResolveError::TooOften { retry_after }) => {
+                Some(Duration::from_secs(*retry_after))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Federation {
@@ -76,7 +91,8 @@ impl Federation {
                 None => return Err(Untrusted::Silent(domain)),
             }
         }
-        Ok(Trusted { domain, endpoint: found.endpoint, key, listed: tier == Tier::Listed })
+        let hex_keys = !found.shows_key && found.capabilities.iter().any(|word| word == "local-delivery");
+        Ok(Trusted { domain, endpoint: found.endpoint, key, listed: tier == Tier::Listed, hex_keys })
     }
 
     /// Mail was exchanged with `provider`: its key is its first, if none was known. False where another is, or there is no

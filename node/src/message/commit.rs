@@ -174,7 +174,7 @@ impl Facts {
                 Place::Outbox { destination: Destination::HttpHost(host.clone()), host: Some(host) }
             }
             Plan::Provider { domain } => {
-                Place::Outbox { destination: Destination::Provider(domain), host: None }
+                Place::Outbox { destination: Destination::Provider(domain.clone()), host: Some(domain) }
             }
         };
         let Mail { id, to, priority, .. } = &mail.mail;

@@ -55,8 +55,8 @@ pub enum Refusal {
     /// No such recipient (RTE-7).
     #[error("there is no agent {0} here or on any host of this mesh")]
     NoRecipient(String),
-    /// The recipient belongs to another provider, and federation is off.
-    #[error("{0} is another provider's address, and this node does not federate")]
+    /// The recipient belongs to another provider, to which nothing is sent.
+    #[error("{0} is another provider's address, and this node sends no mail there")]
     External(String),
     /// The sender's name is held by another host (DESIGN §3).
     #[error(

@@ -63,6 +63,12 @@ impl<L: Eq + Hash> Held<L> {
         self.lanes.clear();
     }
 
+    /// When the next of them may be tried again that may not yet at `now`.
+    #[must_use]
+    pub fn next_after(&self, now: Duration) -> Option<Duration> {
+        self.lanes.values().map(Pause::ends_at).filter(|at| *at > now).min()
+    }
+
     /// When the first of them may be tried again.
     #[must_use]
     pub fn next_at(&self) -> Option<Duration> {
@@ -89,6 +95,7 @@ mod tests {
         let minute = Duration::from_secs(60);
         held.hold("a", NOW, 1.0, Some(minute));
         assert_eq!(held.next_at(), Some(NOW + minute), "who asks for patience gets it");
+        assert_eq!(held.next_after(NOW + minute), None);
         held.free(&"a");
         assert_eq!((held.holds(&"a", NOW), held.next_at()), (false, None));
     }

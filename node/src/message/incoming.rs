@@ -148,6 +148,10 @@ pub enum Basis {
     MailboxWritten,
     /// An HTTP host said that it has it.
     HostAccepted,
+    /// The recipient's provider said that it has it.
+    ProviderAccepted,
+    /// The recipient's provider said that the recipient has it.
+    ProviderDelivered,
     /// It is on disk in this node's outbox.
     OutboxWritten,
     /// The recipient's node said no.
@@ -188,6 +192,8 @@ impl Basis {
             Self::Webhook2xx => "webhook_2xx",
             Self::MailboxWritten => "mailbox_written",
             Self::HostAccepted => "host_accepted",
+            Self::ProviderAccepted => "provider_accepted",
+            Self::ProviderDelivered => "provider_delivered",
             Self::OutboxWritten => "queued",
             Self::Refused => "refused",
         }

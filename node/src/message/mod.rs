@@ -312,6 +312,7 @@ impl Hallway {
             has_files: !verified.draft.attachments.is_empty(),
             require_signatures: inner.config.require_signatures,
             own_domain: directory.naming().is_ours(&mail.to),
+            provider: &directory.naming().provider,
             provider_served: inner.deliver.is_served(&foreign),
             way_out: inner.config.gateway.way_out(directory),
             carried_on: inner.config.gateway.carries(&verified.draft, directory),

@@ -35,6 +35,8 @@ pub(super) struct Question<'a> {
     pub require_signatures: bool,
     /// `to` is in this node's own provider domain.
     pub own_domain: bool,
+    /// This node's own provider domain.
+    pub provider: &'a str,
     /// Some carrier moves mail to the provider of `to`.
     pub provider_served: bool,
     /// The member that carries this node's mail to other providers.
@@ -113,10 +115,16 @@ pub(super) fn plan(question: Question<'_>) -> Result<Plan, Refusal> {
     }
 }
 
-/// What leaves the mesh is signed (SIG-7), and has no files: a provider has no way to fetch them (AMP 06 §Forward Endpoint).
+/// What leaves the mesh is signed (SIG-7), of this node's own domain, for which alone others believe it (FED-10), and has no files: a provider has no way to fetch them (AMP 06 §Forward Endpoint).
 fn to_outside(question: &Question<'_>) -> Result<(), Refusal> {
     if !question.signed {
         return Err(Refusal::Signature(SignatureFault::Missing));
+    }
+    if question.from.provider() != question.provider {
+        return Err(Refusal::Forbidden(format!(
+            "{} is not an address of {}, and other providers take no other mail from this node; register again to get one",
+            question.from, question.provider
+        )));
     }
     if question.has_files {
         return Err(Refusal::Attachment {
@@ -206,6 +214,7 @@ mod tests {
             overtakes: false,
             require_signatures: false,
             own_domain: true,
+            provider: "aimaestro.local",
             provider_served: false,
             way_out: None,
             carried_on: false,
@@ -326,6 +335,7 @@ mod tests {
         );
         assert_eq!(foreign(&|q| q.signed = false), "signature_missing");
         assert_eq!(foreign(&|q| q.has_files = true), "invalid_field");
+        assert_eq!(foreign(&|q| q.provider = "corp.io"), "forbidden", "others would not believe it");
         assert_eq!(
             foreign(&|q| q.by_link = true),
             "not_found",

@@ -3,6 +3,7 @@
 
 use super::Hallway;
 use super::deliver::waiters::Verdict;
+use super::incoming::{Basis, Method};
 use super::notice::Notice;
 use amesh_proto::message::Mail;
 use amesh_store::{Destination, OutboxEntry, Seq, Settlement, StoreError};
@@ -15,6 +16,15 @@ pub enum Settled {
     /// A host that keeps its own books says that it has it.
     Taken {
         /// The id it gave it (IPR-4).
+        remote_id: Option<String>,
+    },
+    /// The recipient's provider has it, by its own word (FED-12).
+    ByProvider {
+        /// Whether the recipient has it.
+        delivered: bool,
+        /// How it got it, or will.
+        method: Method,
+        /// The id it gave it.
         remote_id: Option<String>,
     },
     /// The other side will never take it.
@@ -44,7 +54,12 @@ impl Hallway {
             told.push((seq, verdict.as_told()));
             let settlement = match verdict {
                 Settled::Delivered => Settlement::Delivered { basis: MAILBOX_WRITTEN.to_owned() },
-                Settled::Taken { remote_id } => Settlement::Taken { remote_id },
+                Settled::ByProvider { delivered: true, .. } => {
+                    Settlement::Delivered { basis: Basis::ProviderDelivered.as_str().to_owned() }
+                }
+                Settled::Taken { remote_id } | Settled::ByProvider { remote_id, .. } => {
+                    Settlement::Taken { remote_id }
+                }
                 Settled::Refused { code, detail } => {
                     let entry = self.waiting(destination, seq);
                     let notice = entry.as_ref().and_then(|entry| self.bounce(entry, &code, &detail));
@@ -85,6 +100,9 @@ impl Settled {
         match self {
             Self::Delivered => Verdict::Delivered,
             Self::Taken { .. } => Verdict::Taken,
+            Self::ByProvider { delivered, method, .. } => {
+                Verdict::ByProvider { delivered: *delivered, method: *method }
+            }
             Self::Refused { .. } => Verdict::Failed,
         }
     }

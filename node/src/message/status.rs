@@ -19,8 +19,8 @@ impl Hallway {
     fn shown(&self, status: MessageStatus) -> MessageState {
         let remote_host = match &status.place {
             Place::Outbox(Destination::Node(node)) => self.inner.agents.directory().host_of(*node),
-            Place::Outbox(Destination::HttpHost(host)) => Some(host.clone()),
-            Place::Outbox(Destination::Provider(_)) | Place::Mailbox(_) => None,
+            Place::Outbox(Destination::HttpHost(host) | Destination::Provider(host)) => Some(host.clone()),
+            Place::Mailbox(_) => None,
         };
         let mut shown = MessageState {
             id: status.receipt.id.to_string(),
@@ -32,8 +32,9 @@ impl Hallway {
             ..MessageState::default()
         };
         let local = matches!(status.place, Place::Mailbox(_));
+        let to_provider = matches!(status.place, Place::Outbox(Destination::Provider(_)));
         let told = status.delivered_at.or(status.read_at).is_some();
-        let method_of_place = if local { Method::Relay } else { Method::Mesh };
+        let method_of_place = if local || to_provider { Method::Relay } else { Method::Mesh };
         let (word, method, basis) = match status.state {
             // Its recipient's node said so.
             amesh_store::MessageState::Queued | amesh_store::MessageState::Delivered { .. }
@@ -45,6 +46,15 @@ impl Hallway {
                 (Status::Queued, Method::Relay, "mailbox_written".to_owned())
             }
             amesh_store::MessageState::Queued => (Status::Queued, Method::Relay, "queued".to_owned()),
+            // As its provider says.
+            amesh_store::MessageState::Delivered { basis } if basis == Basis::ProviderDelivered.as_str() => {
+                shown.delivered_at = Some(status.changed_at.to_rfc3339());
+                (Status::Delivered, Method::Relay, basis)
+            }
+            amesh_store::MessageState::Taken { remote_id } if to_provider => {
+                shown.remote_id = remote_id;
+                (Status::Queued, Method::Relay, Basis::ProviderAccepted.as_str().to_owned())
+            }
             // Another host's mailbox has it; whether the recipient has it, nobody here can know.
             amesh_store::MessageState::Delivered { basis } if !local => (Status::Queued, Method::Mesh, basis),
             amesh_store::MessageState::Taken { remote_id } => {

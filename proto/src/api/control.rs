@@ -13,6 +13,7 @@
 //! | `POST /hosts/accept`, `/hosts/refuse`, `/hosts/remove` | [`HttpHostNamed`] | [`Done`] |
 //! | `POST /hosts/forget` | [`ForgetOutsider`] | [`Done`] |
 //! | `POST /federation/resolve` | [`ResolveProvider`](super::federation::ResolveProvider) | [`ResolvedProvider`](super::federation::ResolvedProvider) |
+//! | `POST /federation/test` | [`TestProvider`](super::federation::TestProvider) | [`TestedProvider`](super::federation::TestedProvider) |
 //! | `GET /queue` | | [`QueuePage`] |
 //! | `POST /db/backup` | [`BackupRequest`] | [`BackupDone`] |
 //! | `POST /db/verify` | | [`VerifyReport`] |
@@ -423,6 +424,9 @@ pub struct Queued {
     /// RFC 3339, where a retry is timed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt: Option<String>,
+    /// What was wrong at the last attempt, where it is for another provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Make a backup.

@@ -16,6 +16,50 @@ pub struct FederationStatus {
     /// Every provider that the owner has named or that has come with a key.
     #[serde(default)]
     pub providers: Vec<KnownProvider>,
+    /// Every provider for which mail waits.
+    #[serde(default)]
+    pub queues: Vec<ProviderQueue>,
+}
+
+/// Mail that waits for one provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderQueue {
+    /// Its domain.
+    pub domain: String,
+    /// Messages.
+    pub waiting: u32,
+    /// `reachable`, `unreachable` or `untried`.
+    pub state: String,
+    /// RFC 3339, where a retry is timed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt: Option<String>,
+    /// RFC 3339, when it last answered or came by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<String>,
+    /// What was wrong last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Find out whether mail can be exchanged with a provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestProvider {
+    /// Its domain.
+    pub domain: String,
+}
+
+/// What that came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestedProvider {
+    /// How it was found.
+    pub resolved: ResolvedProvider,
+    /// Whether mail would be exchanged.
+    pub usable: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// What was looked at, in order: `provider` (this node is one), `policy`, `found`, `key`, `health`, `info`.
+    pub checks: Vec<StepTaken>,
 }
 
 /// A provider as this node knows it without asking anybody.

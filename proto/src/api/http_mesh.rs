@@ -6,6 +6,7 @@
 
 use crate::api::fields::{BadBody, Fields};
 use crate::api::route::RouteRequest;
+use crate::limits;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -99,6 +100,10 @@ pub struct ForwardAnswer {
     pub status: Option<String>,
     /// `accepted`, where it says so.
     pub accepted: Option<bool>,
+    /// `delivered`, where it says so: whether the recipient has it (FED-12).
+    pub delivered: Option<bool>,
+    /// How the recipient got it, or will.
+    pub method: Option<String>,
     /// The code of an error body.
     pub error: Option<String>,
     /// Its words.
@@ -119,9 +124,38 @@ impl ForwardAnswer {
             id: text(&members, &["id", "message_id", "messageId"]),
             status: text(&members, &["status"]),
             accepted: members.get("accepted").and_then(Value::as_bool),
+            delivered: members.get("delivered").and_then(Value::as_bool),
+            method: text(&members, &["method"]),
             error,
             message,
         })
+    }
+
+    /// Its code, where it is one: a short word. Otherwise, what stands for one.
+    #[must_use]
+    pub fn code_or<'a>(&'a self, otherwise: &'a str) -> &'a str {
+        let is_word = |code: &&str| {
+            code.len() <= CODE && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        };
+        self.error.as_deref().or(self.status.as_deref()).filter(is_word).unwrap_or(otherwise)
+    }
+
+    /// Whether its error is one of `codes`.
+    #[must_use]
+    pub fn is_one_of(&self, codes: &[&str]) -> bool {
+        self.error.as_deref().is_some_and(|error| codes.contains(&error))
+    }
+
+    /// Whether it says that there is no such recipient.
+    #[must_use]
+    pub fn knows_nobody(&self) -> bool {
+        self.is_one_of(&["not_found", "invalid_recipient", "recipient_not_found", "agent_not_found"])
+    }
+
+    /// The id under which it has the message, where that can be one.
+    #[must_use]
+    pub fn remote_id(self) -> Option<String> {
+        self.id.filter(|id| id.len() <= limits::MESSAGE_ID_LEN && !id.chars().any(char::is_control))
     }
 
     /// Whether a 2xx with this body says that the host has the message (IPR-3, A-29).
@@ -135,6 +169,8 @@ impl ForwardAnswer {
         said && !denied
     }
 }
+
+const CODE: usize = 64;
 
 /// The answer to a look-up by name (IPR-5).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

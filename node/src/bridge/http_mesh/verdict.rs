@@ -27,7 +27,7 @@ pub(super) fn judge(status: u16, retry_after: Option<u64>, body: &[u8]) -> Outco
     };
     let said = format!("it answered {status}");
     match (status, answer) {
-        (200..=299, Some(answer)) if answer.is_taken() => Outcome::Taken { remote_id: short(answer.id) },
+        (200..=299, Some(answer)) if answer.is_taken() => Outcome::Taken { remote_id: answer.remote_id() },
         (200..=299, Some(answer)) if answer.status.is_some() || answer.accepted == Some(false) => {
             refused(answer, "rejected")
         }
@@ -35,12 +35,12 @@ pub(super) fn judge(status: u16, retry_after: Option<u64>, body: &[u8]) -> Outco
         (300..=399, _) => down(format!("{said}; redirects are not followed")),
         (404 | 405, answer) => Outcome::NotThere(answer.unwrap_or_default()),
         // The message was there before: an earlier answer was lost.
-        (409, Some(answer)) if is(&answer, &["duplicate_message", "duplicate"]) => {
-            Outcome::Taken { remote_id: short(answer.id) }
+        (409, Some(answer)) if answer.is_one_of(&["duplicate_message", "duplicate"]) => {
+            Outcome::Taken { remote_id: answer.remote_id() }
         }
         // IPR-13: a host in its strict mode refuses senders of the organization's domain; its owner can change that.
         (401 | 403, answer) => match answer {
-            Some(answer) if is(&answer, &FINAL) => refused(answer, "refused"),
+            Some(answer) if answer.is_one_of(&FINAL) => refused(answer, "refused"),
             Some(ForwardAnswer { error: Some(code), .. }) => Outcome::Later(format!("{said} ({code})")),
             _ => Outcome::Later(said),
         },
@@ -52,7 +52,7 @@ pub(super) fn judge(status: u16, retry_after: Option<u64>, body: &[u8]) -> Outco
 
 /// What it means that every path was answered with 404.
 pub(super) fn nowhere(answers: Vec<ForwardAnswer>) -> Outcome {
-    let nobody = answers.into_iter().find(|answer| is(answer, &NOBODY));
+    let nobody = answers.into_iter().find(ForwardAnswer::knows_nobody);
     match nobody {
         Some(answer) => refused(ForwardAnswer { error: None, ..answer }, "not_found"),
         None => {
@@ -62,25 +62,10 @@ pub(super) fn nowhere(answers: Vec<ForwardAnswer>) -> Outcome {
 }
 
 fn refused(answer: ForwardAnswer, otherwise: &str) -> Outcome {
-    let code = answer.error.or(answer.status).filter(|code| code.len() <= CODE && is_word(code));
-    let code = code.unwrap_or_else(|| otherwise.to_owned());
+    let code = answer.code_or(otherwise).to_owned();
     Outcome::Refused { code, detail: answer.message.unwrap_or_default() }
 }
 
-fn is(answer: &ForwardAnswer, codes: &[&str]) -> bool {
-    answer.error.as_deref().is_some_and(|error| codes.contains(&error))
-}
-
-fn is_word(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
-}
-
-fn short(id: Option<String>) -> Option<String> {
-    id.filter(|id| id.len() <= amesh_proto::limits::MESSAGE_ID_LEN && !id.chars().any(char::is_control))
-}
-
-///
-const NOBODY: [&str; 4] = ["not_found", "invalid_recipient", "recipient_not_found", "agent_not_found"];
 /// What waiting does not mend.
 const FINAL: [&str; 7] = [
     "signature_invalid",
@@ -91,7 +76,6 @@ const FINAL: [&str; 7] = [
     "key_mismatch",
     "key_not_found",
 ];
-const CODE: usize = 64;
 const LONGEST_WAIT_S: u64 = 300;
 
 #[cfg(test)]

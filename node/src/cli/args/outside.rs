@@ -50,6 +50,11 @@ pub struct FederationArgs {
 pub enum FederationAction {
     /// Say what this node is to other providers, with the DNS records that announce it.
     Status,
+    /// Find the provider of DOMAIN anew, connect to it, and say why no mail would be exchanged. Nothing is delivered.
+    Test {
+        /// The provider's domain.
+        domain: String,
+    },
     /// Find the provider of DOMAIN and say by which step, with which key, and why it is refused.
     Resolve {
         /// The provider's domain.

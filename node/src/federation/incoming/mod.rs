@@ -212,6 +212,7 @@ impl Deliveries {
 
     /// Keeps the key that verified a sender's first message, and its provider's. Where this fails, the next one is the first.
     async fn remember(&self, provider: &Trusted, sender: Address, key: PublicKey) {
+        self.shared.parts.federation.sign_of_life(&provider.domain);
         if let Err(error) = self.shared.parts.federation.met(provider).await {
             tracing::warn!(%error, provider = %provider.domain, "the key of a provider is not remembered");
         }

@@ -11,6 +11,7 @@ use amesh_proto::api::control::Done;
 use amesh_proto::api::error::code;
 use amesh_proto::api::federation::{
     FederationStatus, FoundProvider, KnownProvider, OwnProviderStatus, ResolvedProvider, StepTaken,
+    TestedProvider,
 };
 use amesh_proto::api::fields::Fields;
 use axum::extract::State;
@@ -34,6 +35,7 @@ pub(crate) async fn status(State(state): State<Shared>) -> axum::Json<Federation
         provider,
         mode: federation.map(Federation::mode).unwrap_or_default().as_str().to_owned(),
         providers: federation.map(known).unwrap_or_default(),
+        queues: federation.map(Federation::queues).unwrap_or_default(),
     })
 }
 
@@ -107,20 +109,39 @@ pub(crate) async fn resolve(
     Ok(axum::Json(shown(domain, resolved)))
 }
 
+/// `POST /federation/test`
+pub(crate) async fn test(
+    State(state): State<Shared>,
+    body: Body,
+) -> Result<axum::Json<TestedProvider>, Problem> {
+    let domain = Fields::parse(&body.0)?.text("domain")?;
+    let checked = federation(&state)?.check(&domain).await?;
+    let refused = checked.refused().map(str::to_owned);
+    let checks = checked.checks.into_iter().map(|check| taken(check.name, check.outcome));
+    Ok(axum::Json(TestedProvider {
+        usable: refused.is_none(),
+        refused,
+        checks: checks.collect(),
+        resolved: shown(domain, checked.resolved),
+    }))
+}
+
+fn taken(step: &str, outcome: Outcome) -> StepTaken {
+    let (outcome, why) = match outcome {
+        Outcome::Found => ("found", None),
+        Outcome::Unproven => ("unproven", None),
+        Outcome::Nothing => ("nothing", None),
+        Outcome::Off => ("off", None),
+        Outcome::Refused(why) => ("refused", Some(why)),
+        Outcome::Failed(why) => ("failed", Some(why)),
+    };
+    StepTaken { step: step.to_owned(), outcome: outcome.to_owned(), why }
+}
+
 fn shown(domain: String, resolved: Resolved) -> ResolvedProvider {
     let refused = resolved.refused().map(str::to_owned);
     let Resolved { looked, is_pinned, age, fresh_for } = resolved;
-    let steps = looked.steps.into_iter().map(|(step, outcome)| {
-        let (outcome, why) = match outcome {
-            Outcome::Found => ("found", None),
-            Outcome::Unproven => ("unproven", None),
-            Outcome::Nothing => ("nothing", None),
-            Outcome::Off => ("off", None),
-            Outcome::Refused(why) => ("refused", Some(why)),
-            Outcome::Failed(why) => ("failed", Some(why)),
-        };
-        StepTaken { step: step.to_string(), outcome: outcome.to_owned(), why }
-    });
+    let steps = looked.steps.into_iter().map(|(step, outcome)| taken(step.as_str(), outcome));
     let provider = looked.provider.map(|provider| FoundProvider {
         step: provider.step.to_string(),
         endpoint: provider.endpoint,

@@ -49,6 +49,7 @@ fn routes(state: Shared) -> Router {
         .route("/hosts/forget", post(hosts::forget))
         .route("/federation", get(federation::status))
         .route("/federation/resolve", post(federation::resolve))
+        .route("/federation/test", post(federation::test))
         .route("/federation/allow", post(federation::allow))
         .route("/federation/block", post(federation::block))
         .route("/federation/forget", post(federation::forget))

@@ -32,6 +32,11 @@ fn shown(state: &state::State, destination: &Destination, entry: &OutboxEntry) -
         Destination::Node(node) => state.parts.agents.directory().host_of(*node).unwrap_or_default(),
         Destination::Provider(name) | Destination::HttpHost(name) => name.clone(),
     };
+    let far = match destination {
+        Destination::Provider(domain) => state.parts.federation.as_ref().and_then(|all| all.waits(domain)),
+        _ => None,
+    };
+    let next = far.as_ref().map(|(left, _)| state.now().plus(*left));
     Queued {
         destination: destination.to_string(),
         host,
@@ -40,7 +45,8 @@ fn shown(state: &state::State, destination: &Destination, entry: &OutboxEntry) -
         to: entry.mail.to.to_string(),
         queued_at: entry.queued_at.to_rfc3339(),
         expires_at: Some(entry.expires_at.to_rfc3339()),
-        next_attempt: next_attempt(state, destination).map(|at| at.to_rfc3339()),
+        next_attempt: next.or_else(|| next_attempt(state, destination)).map(|at| at.to_rfc3339()),
+        reason: far.and_then(|(_, reason)| reason),
     }
 }
 

@@ -161,7 +161,7 @@ const MEANINGS: [(&str, &str); 36] = [
     (code::DUPLICATE_MESSAGE, "this sender has sent another message under this id or idempotency key."),
     (code::PAYLOAD_TOO_LARGE, "the request is over its limit."),
     (MISDIRECTED, "the `Host` header names another machine."),
-    (code::EXTERNAL_PROVIDER, "the address belongs to another provider, and this node does not federate."),
+    (code::EXTERNAL_PROVIDER, "the address belongs to another provider, and this node sends no mail there."),
     ("attachment_pending", "the file has not been uploaded and confirmed."),
     ("attachment_rejected", "the file is a program or a script."),
     (UPGRADE_REQUIRED, "this path is a WebSocket."),

@@ -135,11 +135,18 @@ impl Deliver {
 
     async fn to_outbox(&self, written: Written, destination: Destination, host: Option<String>) -> Accepted {
         let verdict = self.verdict(&destination, written.seq).await;
-        let accepted = Accepted { remote_host: host, ..queued(written, Basis::OutboxWritten) };
+        let accepted = queued(written.clone(), Basis::OutboxWritten).at_host(host);
         match verdict {
             None => accepted,
             Some(Verdict::Delivered) => {
                 Accepted { method: Method::Mesh, basis: Basis::MailboxWritten, ..accepted }
+            }
+            // FED-19.
+            Some(Verdict::ByProvider { delivered: true, method }) => {
+                self.delivered(written, method, Basis::ProviderDelivered).at_host(accepted.remote_host)
+            }
+            Some(Verdict::ByProvider { delivered: false, method }) => {
+                Accepted { method, basis: Basis::ProviderAccepted, ..accepted }
             }
             Some(Verdict::Taken) => Accepted { method: Method::Mesh, basis: Basis::HostAccepted, ..accepted },
             Some(Verdict::Failed) => {
@@ -158,6 +165,12 @@ impl Deliver {
     fn carrier(&self, destination: &Destination) -> Option<Arc<dyn Carrier>> {
         let carriers = self.carriers.read().unwrap_or_else(PoisonError::into_inner);
         carriers.iter().find(|carrier| carrier.serves(destination)).cloned()
+    }
+}
+
+impl Accepted {
+    fn at_host(self, host: Option<String>) -> Self {
+        Self { remote_host: host, ..self }
     }
 }
 
@@ -182,6 +195,7 @@ fn repeated(store: &Store, written: Written) -> Accepted {
         Place::Mailbox(_) => None,
     };
     let local = matches!(written.place, Place::Mailbox(_));
+    let to_provider = matches!(written.place, Place::Outbox { destination: Destination::Provider(_), .. });
     let accepted = Accepted {
         remote_host: host,
         ..queued(written, if local { Basis::MailboxWritten } else { Basis::OutboxWritten })
@@ -191,8 +205,17 @@ fn repeated(store: &Store, written: Written) -> Accepted {
         Some((amesh_store::MessageState::Delivered { .. }, at)) if local => {
             Accepted { status: Status::Delivered, delivered_at: since(at), ..accepted }
         }
+        Some((amesh_store::MessageState::Delivered { basis }, at))
+            if basis == Basis::ProviderDelivered.as_str() =>
+        {
+            let (status, basis) = (Status::Delivered, Basis::ProviderDelivered);
+            Accepted { status, basis, delivered_at: since(at), ..accepted }
+        }
         Some((amesh_store::MessageState::Delivered { .. }, _)) => {
             Accepted { method: Method::Mesh, basis: Basis::MailboxWritten, ..accepted }
+        }
+        Some((amesh_store::MessageState::Taken { .. }, _)) if to_provider => {
+            Accepted { basis: Basis::ProviderAccepted, ..accepted }
         }
         Some((amesh_store::MessageState::Taken { .. }, _)) => {
             Accepted { method: Method::Mesh, basis: Basis::HostAccepted, ..accepted }

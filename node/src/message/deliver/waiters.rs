@@ -4,6 +4,7 @@
 //! A verdict can come before its caller starts to wait: the carrier may see the outbox entry the instant it is on disk.
 //! So the last verdicts are kept a while and a late caller finds its own.
 
+use crate::message::incoming::Method;
 use amesh_store::Seq;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
@@ -18,6 +19,13 @@ pub(in crate::message) enum Verdict {
     Delivered,
     /// Taken by an HTTP host, by its own word.
     Taken,
+    /// Taken by the recipient's provider, by its own word.
+    ByProvider {
+        /// Whether the recipient has it.
+        delivered: bool,
+        /// How it got it, or will.
+        method: Method,
+    },
     /// Refused there, or expired.
     Failed,
 }

@@ -112,7 +112,7 @@ impl HttpsServer {
         &self.authority
     }
 
-    /// Answers so from now on at `place`, a host with a path.
+    /// Answers so from now on at `place`, a host with a path; with its port where it is not that of HTTPS.
     pub fn answers(&self, place: &str, answer: Answer) {
         self.books().pages.insert(place.to_owned(), answer);
     }
@@ -206,7 +206,7 @@ fn one(
     let head: HashMap<_, _> =
         members.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
     let host = head.get("host").context("no host")?;
-    let place = format!("{}{path}", host.split(':').next().unwrap_or_default());
+    let place = format!("{host}{path}");
     books().asked.push(place.clone());
     if let Some(length) = head.get("content-length") {
         let mut body = vec![0; length.parse()?];

@@ -17,7 +17,7 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 
 const CORP: &str = "corp.test";
-const DELIVER: &str = "api.corp.test/v1/federation/deliver";
+const DELIVER: &str = "/v1/federation/deliver";
 const KIM: &str = "kim@sales.corp.test";
 
 /// Two providers that stand in, and what everybody knows of them.
@@ -40,9 +40,18 @@ impl World {
         world.announces("/v1", 1);
         let at = format!("https://dead.test:{}/v1", world.dead.address.port());
         world.names.says("_amp._tcp.dead.test", &[&record(&at, 1)]);
-        world.corp.answers(DELIVER, taken(true));
+        world.corp_answers(DELIVER, taken(true));
         world.dead.holds(true);
         Ok(world)
+    }
+
+    /// A place at corp.test.
+    fn at(&self, path: &str) -> String {
+        format!("api.corp.test:{}{path}", self.corp.address.port())
+    }
+
+    fn corp_answers(&self, path: &str, answer: Answer) {
+        self.corp.answers(&self.at(path), answer);
     }
 
     /// DNS says that corp.test takes deliveries below `base`, and has this key.
@@ -208,7 +217,7 @@ async fn mail_is_delivered_signed_by_the_provider_and_its_result_is_the_result_o
         (&json!("delivered"), &json!("websocket")),
         "{second}"
     );
-    world.corp.answers(DELIVER, taken(false));
+    world.corp_answers(DELIVER, taken(false));
     let third = alice.route(&Letter::new(KIM, "and again", "hello")).await?.ok()?;
     assert_eq!(
         (&third["status"], &third["basis"]),
@@ -223,7 +232,7 @@ async fn mail_is_delivered_signed_by_the_provider_and_its_result_is_the_result_o
 async fn a_provider_that_asks_for_patience_is_offered_the_same_message_again_with_a_fresh_signature()
 -> Result<()> {
     let world = World::new()?;
-    world.corp.answers_first(DELIVER, &[says(503, "retry-after: 2", "unavailable")]);
+    world.corp.answers_first(&world.at(DELIVER), &[says(503, "retry-after: 2", "unavailable")]);
     let (node, alice) = world.usual().await?;
     let id = alice.send(KIM, "hello").await?;
     fate(&alice, &id, "delivered").await?;
@@ -238,7 +247,7 @@ async fn a_provider_that_asks_for_patience_is_offered_the_same_message_again_wit
 async fn what_a_provider_will_never_take_comes_back_to_its_sender_once_and_is_not_tried_again() -> Result<()>
 {
     let world = World::new()?;
-    world.corp.answers_first(DELIVER, &[says(404, "x-said: so", "recipient_not_found")]);
+    world.corp.answers_first(&world.at(DELIVER), &[says(404, "x-said: so", "recipient_not_found")]);
     let (mut node, alice) = world.usual().await?;
     let id = alice.send("nobody@sales.corp.test", "hello").await?;
     let ended = fate(&alice, &id, "failed").await?;
@@ -266,7 +275,7 @@ async fn mail_of_one_lane_arrives_in_order_one_at_a_time_while_other_lanes_go_on
     let first = alice.send(KIM, "first").await?;
     fate(&alice, &first, "delivered").await?;
     // Off, so that what is sent now begins together.
-    world.corp.answers(DELIVER, Answer::Status(503));
+    world.corp_answers(DELIVER, Answer::Status(503));
     for round in 0..5 {
         for to in ["kim", "lou", "max"] {
             let mut letter = Letter::new(&format!("{to}@sales.corp.test"), &format!("{to} {round}"), "hello");
@@ -276,7 +285,7 @@ async fn mail_of_one_lane_arrives_in_order_one_at_a_time_while_other_lanes_go_on
     }
     waiting(&node, CORP).await?;
     let before = world.corp.posted().len();
-    world.corp.answers(DELIVER, taken(true));
+    world.corp_answers(DELIVER, taken(true));
     wait_until("an empty queue", || async { Ok(node.amesh(&["queue", "list"]).await?["total"] == 0) })
         .await?;
     let given = world.given(before).await?;
@@ -308,7 +317,8 @@ async fn a_provider_that_is_dead_holds_up_no_other() -> Result<()> {
         (&status["queues"][0]["domain"], &status["queues"][0]["waiting"]),
         (&json!("dead.test"), &json!(30))
     );
-    world.dead.answers("dead.test/v1/federation/deliver", taken(true));
+    let at = format!("dead.test:{}{DELIVER}", world.dead.address.port());
+    world.dead.answers(&at, taken(true));
     world.dead.holds(false);
     wait_until("the dead to be back", || async { Ok(node.amesh(&["queue", "list"]).await?["total"] == 0) })
         .await
@@ -319,7 +329,7 @@ async fn mail_leads_to_nobody_but_the_provider_that_was_announced_and_the_owner_
     let world = World::new()?;
     let plain = TcpListener::bind(("127.0.0.1", 0))?;
     let elsewhere = format!("http://{}/v1/federation/deliver", plain.local_addr()?);
-    world.corp.answers(DELIVER, Answer::Redirect(elsewhere));
+    world.corp_answers(DELIVER, Answer::Redirect(elsewhere));
     for (seed, allowed, why, posts) in [
         (1, "\"127.0.0.1\"", "redirects are not followed", true),
         (2, "\"127.0.0.1\"", "announces another key than the pinned one", false),
@@ -344,15 +354,15 @@ async fn mail_that_waited_through_a_restart_goes_out_once_when_the_provider_is_b
     let world = World::new()?;
     world.announces("", 1);
     // it has its deliveries under the other path.
-    let other = "api.corp.test/api/v1/federation/deliver";
-    world.corp.forgets(DELIVER);
-    world.corp.answers(other, Answer::Status(502));
+    let other = "/api/v1/federation/deliver";
+    world.corp.forgets(&world.at(DELIVER));
+    world.corp_answers(other, Answer::Status(502));
     let (mut node, alice) = world.usual().await?;
     let ids = [alice.send(KIM, "one").await?, alice.send(KIM, "two").await?];
     ensure!(waiting(&node, CORP).await?["reason"].as_str().is_some_and(|why| why.contains("502")));
     node.kill()?;
     let before = world.corp.posted().len();
-    world.corp.answers(other, taken(true));
+    world.corp_answers(other, taken(true));
     node.start().await?;
     let alice = node.found_by(&alice)?;
     for id in &ids {
@@ -361,14 +371,15 @@ async fn mail_that_waited_through_a_restart_goes_out_once_when_the_provider_is_b
     let given = world.given(before + 3).await?.split_off(before);
     let places: Vec<_> =
         given.iter().map(|(subject, posted)| (subject.as_str(), posted.place.as_str())).collect();
-    assert_eq!(places, [("\"one\"", DELIVER), ("\"one\"", other), ("\"two\"", other)]);
+    let [at, other] = [DELIVER, other].map(|path| world.at(path));
+    assert_eq!(places, [("\"one\"", at.as_str()), ("\"one\"", &other), ("\"two\"", &other)]);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_owner_can_test_a_provider_without_sending_anything() -> Result<()> {
     let world = World::new()?;
-    world.corp.answers("api.corp.test/v1/health", Answer::Page("{\"status\":\"healthy\"}".to_owned()));
+    world.corp_answers("/v1/health", Answer::Page("{\"status\":\"healthy\"}".to_owned()));
     let (node, _) = world.usual().await?;
     let tested = node.amesh(&["federation", "test", CORP]).await?;
     let outcomes: Vec<_> =
@@ -379,7 +390,7 @@ async fn the_owner_can_test_a_provider_without_sending_anything() -> Result<()> 
         (&json!(true), &json!("dns_txt"))
     );
     node.amesh(&["federation", "block", CORP]).await?;
-    world.corp.forgets("api.corp.test/v1/health");
+    world.corp.forgets(&world.at("/v1/health"));
     let refused = node.try_amesh(&["federation", "test", CORP]).await?;
     assert_eq!(refused.status.code(), Some(1));
     ensure!(String::from_utf8_lossy(&refused.stderr).contains("is blocked here"), "{refused:?}");

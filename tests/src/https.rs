@@ -70,8 +70,17 @@ impl HttpsServer {
     /// # Errors
     /// When its certificate or its socket cannot be made.
     pub fn start(names: &[&str]) -> Result<Self> {
-        let (authority, tls) = certified(names)?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let authority = Authority::named("the test's authority")?;
+        Self::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &authority, names)
+    }
+
+    /// A server at `address`, for which `authority` vouches.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn at(address: SocketAddr, authority: &Authority, names: &[&str]) -> Result<Self> {
+        let (tls, authority) = (certified(authority, names)?, authority.pem());
+        let listener = TcpListener::bind(address)?;
         let (address, books) = (listener.local_addr()?, Arc::<Mutex<Books>>::default());
         let stopped = Arc::<AtomicBool>::default();
         let (known, stop) = (books.clone(), stopped.clone());
@@ -162,8 +171,7 @@ impl Drop for HttpsServer {
     }
 }
 
-fn certified(names: &[&str]) -> Result<(String, Arc<ServerConfig>)> {
-    let authority = Authority::named("the test's authority")?;
+fn certified(authority: &Authority, names: &[&str]) -> Result<Arc<ServerConfig>> {
     let (certificate, key) = authority.vouches_for(names)?;
     let certificate = CertificateDer::from_pem_slice(certificate.as_bytes())?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
@@ -172,7 +180,7 @@ fn certified(names: &[&str]) -> Result<(String, Arc<ServerConfig>)> {
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)?;
-    Ok((authority.pem(), Arc::new(config)))
+    Ok(Arc::new(config))
 }
 
 fn serve(stream: TcpStream, tls: Arc<ServerConfig>, books: &Mutex<Books>) -> Result<()> {

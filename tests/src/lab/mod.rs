@@ -3,10 +3,12 @@
 //! A lab test runs itself once more inside fresh user, mount, network and process namespaces, builds the LAN there and
 //! plays its story; whatever it leaves behind goes with the namespaces. Two run at a time.
 
+mod internet;
 mod lan;
 mod slots;
 mod wires;
 
+pub use internet::Internet;
 pub use lan::{Host, Lan};
 pub use wires::Between;
 

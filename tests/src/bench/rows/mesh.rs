@@ -76,7 +76,7 @@ async fn to_the_socket(bench: &Bench, mesh: &Mesh, sender: &TestAgent) -> Result
 }
 
 /// Waits until the senders' node knows `address`: the roster has travelled.
-async fn known(senders: &[TestAgent], address: &str) -> Result<()> {
+pub(super) async fn known(senders: &[TestAgent], address: &str) -> Result<()> {
     wait_for(&format!("{address} in the roster"), || async {
         let found = senders[0].get(&format!("/v1/agents/resolve/{address}")).await?;
         Ok((found.status == 200).then_some(()))
@@ -85,7 +85,7 @@ async fn known(senders: &[TestAgent], address: &str) -> Result<()> {
 }
 
 /// Waits until `count` messages lie in the mailbox of `agent`.
-async fn arrived(agent: &TestAgent, count: usize) -> Result<()> {
+pub(super) async fn arrived(agent: &TestAgent, count: usize) -> Result<()> {
     wait_for(&format!("{count} messages at {}", agent.address), || async {
         let page = agent.get("/v1/messages/pending?limit=1").await?.ok()?;
         let there = page["count"].as_u64().unwrap_or(0) + page["remaining"].as_u64().unwrap_or(0);

@@ -2,6 +2,7 @@
 
 mod accept;
 mod fanout;
+mod federation;
 mod files;
 mod idle;
 mod mailbox;
@@ -62,6 +63,7 @@ impl Bench {
             rows.extend(match *story {
                 "accept" => accept::rows(self).await?,
                 "mesh" => mesh::rows(self).await?,
+                "federation" => federation::rows(self).await?,
                 "start" => start::rows(self).await?,
                 "idle" => idle::rows(self).await?,
                 "mailbox" => mailbox::rows(self).await?,
@@ -86,8 +88,20 @@ impl Bench {
 }
 
 /// The stories, in the table's order.
-pub const STORIES: [&str; 11] =
-    ["accept", "mesh", "start", "idle", "mailbox", "wake", "fanout", "webhook", "files", "trust", "sockets"];
+pub const STORIES: [&str; 12] = [
+    "accept",
+    "mesh",
+    "federation",
+    "start",
+    "idle",
+    "mailbox",
+    "wake",
+    "fanout",
+    "webhook",
+    "files",
+    "trust",
+    "sockets",
+];
 
 /// The settings every benched node runs with.
 pub const RAISED: &str = "\

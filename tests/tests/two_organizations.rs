@@ -138,3 +138,78 @@ fn inner_hosts_of_two_organizations_write_to_each_other_by_each_way_of_finding_t
         Ok(())
     })
 }
+
+/// What waits, or was refused, as the sender is told.
+async fn fate(agent: &TestAgent, id: &str) -> Result<String> {
+    Ok(agent.fate(id).await?["status"].as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn mail_between_organizations_waits_while_the_line_is_cut_and_comes_once_and_in_order() -> Result<()> {
+    lab::play(&["gate1", "inner1", "gate2", "inner2"], |lan| async move {
+        let mut internet = lan.internet()?;
+        let (one, two) = both(&lan, &mut internet).await?;
+        correspond(&one, &two, "before").await?;
+        lan.host("gate2")?.cut_behind_the_switch()?;
+        let mut ids = Vec::new();
+        for number in 0..50 {
+            ids.push(one.agent.send(&two.agent.address, &number.to_string()).await?);
+        }
+        let at_the_gate = || async { Ok(one.agent.fate(&ids[49]).await?["basis"] == "host_accepted") };
+        wait_until("the gateway to have the last of them", at_the_gate).await?;
+        // The sender's own host is not needed any more.
+        lan.host("inner1")?.pull_cable()?;
+        lan.host("gate2")?.mend_behind_the_switch()?;
+        wait_until("all of them", || async { Ok(two.agent.pending().await?.len() >= 50) }).await?;
+        let subjects: Vec<String> = two.agent.take().await?.into_iter().map(|mail| mail.subject).collect();
+        let sent: Vec<String> = (0..50).map(|number| number.to_string()).collect();
+        assert_eq!(subjects, sent);
+        Ok(())
+    })
+}
+
+#[test]
+fn an_impostor_with_another_key_gets_and_brings_nothing_and_mail_waits_for_the_true_provider() -> Result<()> {
+    lab::play(&["gate1", "inner1", "gate2", "inner2", "fake"], |lan| async move {
+        let mut internet = lan.internet()?;
+        let (mut one, two) = both(&lan, &mut internet).await?;
+        correspond(&one, &two, "before").await?;
+
+        // It has the name, a certificate for it and its records: all but the key.
+        lan.host("gate2")?.cut_behind_the_switch()?;
+        internet.is_not("two.test");
+        internet.is_at("two.test", lan.host("fake")?.ip)?;
+        let files = internet.certificate(&["two.test"])?;
+        let settings = gateway_settings(&internet, "two.test", &files, &STEPS);
+        let mut fake = node(&lan, "fake", &files, &settings, &DOORS)?;
+        fake.start().await?;
+        let announced = fake.amesh(&["federation", "status"]).await?;
+        internet.publish(announced["provider"]["dns_records"][0].as_str().context("no record")?)?;
+        one.mesh[0].restart().await?;
+        one.mesh.linked().await?;
+
+        let waiting = one.agent.send(&two.agent.address, "for the true one").await?;
+        let forged = fake.agent("agent").await?;
+        assert_eq!(forged.address, two.agent.address);
+        let sent = forged.send(&one.agent.address, "forged").await?;
+        wait_until("the impostor's refusal", || async { Ok(fate(&forged, &sent).await? == "failed") })
+            .await?;
+        let found = one.gate().try_amesh(&["federation", "resolve", "two.test", "--anew"]).await?;
+        let found: Value = serde_json::from_slice(&found.stdout)?;
+        ensure!(found["usable"] == false, "{found}");
+        println!("refused: {}", found["refused"]);
+        ensure!(fate(&one.agent, &waiting).await? == "queued");
+        ensure!(one.agent.pending().await?.is_empty(), "something came of the impostor");
+
+        fake.stop().await?;
+        internet.is_not("two.test");
+        internet.is_at("two.test", lan.host("gate2")?.ip)?;
+        let announced = two.announcement().await?;
+        internet.publish(announced["dns_records"][0].as_str().context("no record")?)?;
+        lan.host("gate2")?.mend_behind_the_switch()?;
+        one.mesh[0].restart().await?;
+        let came = letter(&two.agent, "for the true one").await?;
+        ensure!(came.from == one.agent.address, "{}", came.whole);
+        Ok(())
+    })
+}

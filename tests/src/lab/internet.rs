@@ -16,7 +16,7 @@ pub struct Internet {
     /// Vouches for everybody.
     pub authority: Authority,
     registry: HttpsServer,
-    names: NameServer,
+    names: Option<NameServer>,
     records: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ impl Lan {
         let authority = Authority::named("the lab's authority")?;
         let registry = HttpsServer::at(SocketAddr::from((HERE, 443)), &authority, &["registry.test"])?;
         let records = vec![format!("host-record=registry.test,{HERE}")];
-        Ok(Internet { names: NameServer::with(&records)?, authority, registry, records })
+        Ok(Internet { names: Some(NameServer::with(&records)?), authority, registry, records })
     }
 }
 
@@ -68,14 +68,11 @@ impl Internet {
         self.says(line)
     }
 
-    /// Has no TXT records any more.
-    ///
-    /// # Errors
-    /// When the name server does not start anew.
-    pub fn unpublish(&mut self) -> Result<()> {
-        self.records.retain(|record| !record.starts_with("txt-record"));
-        self.names = NameServer::with(&self.records)?;
-        Ok(())
+    /// Nobody is called `name` any more, and nothing is announced of it.
+    pub fn is_not(&mut self, name: &str) {
+        let of_host = format!("host-record={name},");
+        let of_provider = format!("txt-record=_amp._tcp.{name},");
+        self.records.retain(|record| !record.starts_with(&of_host) && !record.starts_with(&of_provider));
     }
 
     /// What the registry says of `domain`.
@@ -111,7 +108,9 @@ impl Internet {
 
     fn says(&mut self, record: String) -> Result<()> {
         self.records.push(record);
-        self.names = NameServer::with(&self.records)?;
+        // The one before must have let go of its port.
+        self.names = None;
+        self.names = Some(NameServer::with(&self.records)?);
         Ok(())
     }
 }
@@ -134,7 +133,7 @@ impl NameServer {
             let child = command.stderr(Stdio::null()).spawn().context("starting dnsmasq (dnsmasq-base)")?;
             let mut server = Self(child);
             while server.0.try_wait()?.is_none() {
-                if answers()? {
+                if answers() {
                     return Ok(server);
                 }
                 std::thread::sleep(Duration::from_millis(20));
@@ -150,9 +149,9 @@ impl NameServer {
 }
 
 /// Whether the name server takes connections.
-fn answers() -> Result<bool> {
+fn answers() -> bool {
     let address = SocketAddr::from((HERE, 53));
-    Ok(std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok())
+    std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
 }
 
 /// Where the test itself is on the first wire.

@@ -79,7 +79,7 @@ impl Organization {
     }
 
     /// By which step its gateway finds `other`.
-    async fn finds(&self, other: &Organization) -> Result<String> {
+    async fn finds(&self, other: &Self) -> Result<String> {
         let found = self.gate().amesh(&["federation", "resolve", other.domain]).await?;
         ensure!(found["refused"].is_null(), "{found}");
         Ok(found["provider"]["step"].as_str().with_context(|| found.to_string())?.to_owned())

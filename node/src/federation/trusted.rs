@@ -81,7 +81,7 @@ impl Federation {
         let Some((key, found)) = found else {
             return Err(Untrusted::Unusable { domain, why: "it shows no key" });
         };
-        if self.inner.trust.first_key(&domain).is_some_and(|first| first != key) {
+        if self.is_other(&domain, &key) {
             return Err(Untrusted::OtherKey(domain));
         }
         if tier == Tier::IfRegistered && !(found.step == Step::Registry && found.registered) {
@@ -93,6 +93,22 @@ impl Federation {
         }
         let hex_keys = !found.shows_key && found.capabilities.iter().any(|word| word == "local-delivery");
         Ok(Trusted { domain, endpoint: found.endpoint, key, listed: tier == Tier::Listed, hex_keys })
+    }
+
+    /// Why nothing may be exchanged with what was found under `domain`, whatever the owner wants; nothing where all is well.
+    #[must_use]
+    pub fn why_unusable(&self, domain: &str, resolved: &Resolved) -> Option<String> {
+        let key = resolved.looked.provider.as_ref().and_then(|found| found.key.as_ref());
+        let domain = canonical(domain);
+        match key {
+            Some(key) if self.is_other(&domain, key) => Some(Untrusted::OtherKey(domain).to_string()),
+            _ => resolved.refused().map(str::to_owned),
+        }
+    }
+
+    /// Whether `domain` came with another key than this (IPR-29).
+    fn is_other(&self, domain: &str, key: &PublicKey) -> bool {
+        self.inner.trust.first_key(domain).is_some_and(|first| first != *key)
     }
 
     /// Mail was exchanged with `provider`: its key is its first, if none was known. False where another is, or there is no

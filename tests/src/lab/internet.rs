@@ -37,7 +37,8 @@ impl Lan {
     /// # Errors
     /// When dnsmasq is not there or does not start.
     pub fn internet(&self) -> Result<Internet> {
-        shell(&format!("ip addr add {HERE}/24 dev br0"))?;
+        // A bridge without an address of its own takes one of its ports', and another when that one is unplugged.
+        shell(&format!("ip link set br0 address 02:00:00:00:00:fa && ip addr add {HERE}/24 dev br0"))?;
         let authority = Authority::named("the lab's authority")?;
         let registry = HttpsServer::at(SocketAddr::from((HERE, 443)), &authority, &["registry.test"])?;
         let records = vec![format!("host-record=registry.test,{HERE}")];

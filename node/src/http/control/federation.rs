@@ -105,8 +105,9 @@ pub(crate) async fn resolve(
     let mut fields = Fields::parse(&body.0)?;
     let domain = fields.text("domain")?;
     let anew = fields.optional::<bool>("anew", "true or false")?.unwrap_or_default();
-    let resolved = federation(&state)?.resolve(&domain, Source::Owner, anew).await?;
-    Ok(axum::Json(shown(domain, resolved)))
+    let federation = federation(&state)?;
+    let resolved = federation.resolve(&domain, Source::Owner, anew).await?;
+    Ok(axum::Json(shown(&federation, domain, resolved)))
 }
 
 /// `POST /federation/test`
@@ -115,14 +116,15 @@ pub(crate) async fn test(
     body: Body,
 ) -> Result<axum::Json<TestedProvider>, Problem> {
     let domain = Fields::parse(&body.0)?.text("domain")?;
-    let checked = federation(&state)?.check(&domain).await?;
+    let federation = federation(&state)?;
+    let checked = federation.check(&domain).await?;
     let refused = checked.refused().map(str::to_owned);
     let checks = checked.checks.into_iter().map(|check| taken(check.name, check.outcome));
     Ok(axum::Json(TestedProvider {
         usable: refused.is_none(),
         refused,
         checks: checks.collect(),
-        resolved: shown(domain, checked.resolved),
+        resolved: shown(&federation, domain, checked.resolved),
     }))
 }
 
@@ -138,8 +140,8 @@ fn taken(step: &str, outcome: Outcome) -> StepTaken {
     StepTaken { step: step.to_owned(), outcome: outcome.to_owned(), why }
 }
 
-fn shown(domain: String, resolved: Resolved) -> ResolvedProvider {
-    let refused = resolved.refused().map(str::to_owned);
+fn shown(federation: &Federation, domain: String, resolved: Resolved) -> ResolvedProvider {
+    let refused = federation.why_unusable(&domain, &resolved);
     let Resolved { looked, is_pinned, age, fresh_for } = resolved;
     let steps = looked.steps.into_iter().map(|(step, outcome)| taken(step.as_str(), outcome));
     let provider = looked.provider.map(|provider| FoundProvider {

@@ -55,7 +55,7 @@ pub enum Command {
     Peers(PeersArgs),
     /// List hosts of the HTTP mesh and those that ask to be; accept, refuse or remove one.
     Hosts(HostsArgs),
-    /// Look other providers up.
+    /// Look other providers up, test, allow, block or forget one, and show what to announce of this node.
     Federation(FederationArgs),
     /// List the agents that this node can reach; rename or remove one of this node, or accept the changed key of one.
     Agents(AgentsArgs),

@@ -339,6 +339,13 @@ async fn each_mode_takes_mail_from_whom_it_says_and_what_the_owner_says_counts_a
     assert_eq!(world.bring("msg_1_list").await?.refusal(), refused);
     world.node.amesh(&["federation", "forget", AWAY]).await?;
 
+    // The owner's own proxy has taken the HTTPS off.
+    world.settings("mode = \"open\"\nbehind_proxy = true\n").await?;
+    let plain = format!("http://{}/v1/federation/deliver", world.node.ready()?.api);
+    let post = from_eve("msg_1_proxy")?.by(AWAY, PROVIDER_KEY)?;
+    let said = post.send(&plain, world.node.ready()?.api, &world.authority).await?;
+    ensure!(said.status == 200, "{said:?}");
+
     answer_for(&world.web, PROVIDER_KEY, false);
     world.settings("mode = \"registry\"\n").await?;
     assert_eq!(world.bring("msg_1_unchecked").await?.refusal(), refused);

@@ -30,6 +30,7 @@ struct Minute {
     began: Duration,
     spent: HashMap<Source, u32>,
     all: u32,
+    strangers: u32,
 }
 
 /// Too often; the seconds until the next minute.
@@ -48,10 +49,12 @@ impl Budget {
             *minute = Minute { began: now, ..Minute::default() };
         }
         let spent = minute.spent.get(&source).copied().unwrap_or_default();
-        if spent >= self.each || minute.all >= ALL {
+        let by_stranger = matches!(source, Source::Stranger(_));
+        if spent >= self.each || minute.all >= ALL || by_stranger && minute.strangers >= STRANGERS {
             return Err(Spent((minute.began + MINUTE).saturating_sub(now).as_secs().max(1)));
         }
         minute.all += 1;
+        minute.strangers += u32::from(by_stranger);
         minute.spent.insert(source, spent + 1);
         Ok(())
     }
@@ -60,10 +63,20 @@ impl Budget {
 const MINUTE: Duration = Duration::from_secs(60);
 /// Of all sources together: bounds the table too.
 const ALL: u32 = 600;
+/// Of all strangers together: they leave some to the owner and the agents.
+const STRANGERS: u32 = 300;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strangers_leave_look_ups_to_the_owner_and_the_agents() {
+        let (budget, second) = (Budget::new(2), Duration::from_secs(1));
+        let taken = (0..1_000).filter(|network| budget.take(Source::Stranger(*network), second).is_ok());
+        assert_eq!(taken.count(), 300);
+        assert_eq!(budget.take(Source::Owner, second), Ok(()));
+    }
 
     #[test]
     fn each_source_has_its_own_budget_and_all_together_have_one() {

@@ -36,6 +36,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use trust::Trust;
 
 /// What federation stands on.
@@ -151,6 +152,8 @@ struct Inner {
     providers: Providers,
     pins: HashMap<String, PublicKey>,
     budget: Budget,
+    /// Look-ups of strangers at a time: half of all that there may be.
+    strangers: Semaphore,
     trust: Trust,
     clock: SharedClock,
     own: Option<OwnProvider>,
@@ -182,8 +185,9 @@ impl Federation {
         let providers = Providers::new(settings, Box::new(texts), Box::new(pages.clone()));
         let budget = Budget::new(config.look_ups_per_minute);
         let (on, trust) = (config.on, Trust::load(config, store)?);
-        let (sending, outgoing) = (config.sending(), OnceLock::new());
-        let inner = Inner { on, providers, pins, budget, trust, clock, own, pages, reach, sending, outgoing };
+        let (sending, outgoing, strangers) = (config.sending(), OnceLock::new(), Semaphore::new(STRANGERS));
+        let inner =
+            Inner { on, providers, pins, budget, strangers, trust, clock, own, pages, reach, sending, outgoing };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -243,7 +247,7 @@ impl Federation {
     /// # Errors
     /// [`ResolveError`]. What went wrong while asking is told in [`Resolved`].
     pub async fn resolve(&self, domain: &str, source: Source, anew: bool) -> Result<Resolved, ResolveError> {
-        let Inner { on, providers, pins, budget, clock, .. } = &*self.inner;
+        let Inner { on, providers, pins, budget, strangers, clock, .. } = &*self.inner;
         if !on {
             return Err(ResolveError::Off);
         }
@@ -253,11 +257,17 @@ impl Federation {
         let looked = match known {
             Some(known) => known,
             None => {
+                let mut _place = None;
                 // Whoever was found before is looked up again only as often as that holds.
                 if !providers.was_found(domain) {
                     budget
                         .take(source, now)
                         .map_err(|Spent(retry_after)| ResolveError::TooOften { retry_after })?;
+                    if matches!(source, Source::Stranger(_)) {
+                        // Strangers can name providers that keep everybody waiting.
+                        let place = strangers.try_acquire();
+                        _place = Some(place.map_err(|_| ResolveError::TooOften { retry_after: BUSY_S })?);
+                    }
                 }
                 if anew {
                     providers.forget(domain.trim_end_matches('.'));
@@ -270,3 +280,6 @@ impl Federation {
         Ok(Resolved { looked, is_pinned: pin.is_some(), age, fresh_for })
     }
 }
+
+const STRANGERS: usize = 4;
+const BUSY_S: u64 = 5;

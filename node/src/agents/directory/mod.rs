@@ -387,6 +387,11 @@ impl Directory {
         self.read().outside.foreigner(address).cloned()
     }
 
+    /// Knows nothing of an agent of another provider any more.
+    pub fn forget_foreigner(&self, address: &Address) {
+        self.write().outside.forget_foreigner(address);
+    }
+
     /// Remembers an agent of another provider.
     pub fn put_foreigner(&self, address: Address, agent: Foreigner) {
         self.write().outside.put_foreigner(address, agent);

@@ -84,6 +84,10 @@ impl Outside {
         self.foreigners.get(address)
     }
 
+    pub(super) fn forget_foreigner(&mut self, address: &Address) {
+        self.foreigners.remove(address);
+    }
+
     pub(super) fn put_foreigner(&mut self, address: Address, agent: Foreigner) {
         self.foreigners.insert(address, agent);
     }

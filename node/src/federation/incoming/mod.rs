@@ -157,6 +157,7 @@ impl Deliveries {
             false => parts.tasks.spawn_blocking(verify).await.map_err(|_| NotTaken::Stopping)??,
         }
         limits.count(&provider.domain, provider.listed, parts.clock.monotonic())?;
+        parts.federation.sign_of_life(&provider.domain);
         Ok(provider)
     }
 
@@ -173,8 +174,7 @@ impl Deliveries {
         if let Some(key) = senders.known(&sender, claimed.as_ref(), now)? {
             limits.recipient(recipient.as_str(), parts.clock.monotonic())?;
             let prepared = self.judge(provider, sender, key, delivery).await?;
-            let written = parts.hallway.commit(prepared).await?;
-            return Ok(parts.hallway.answer(written).await);
+            return Ok(parts.hallway.finish(prepared).await?);
         }
         // The first message of a sender: nobody else's first may come in between.
         let turn = senders.first.lock().await;
@@ -185,14 +185,23 @@ impl Deliveries {
         }
         limits.recipient(recipient.as_str(), parts.clock.monotonic())?;
         let prepared = self.judge(provider, sender.clone(), key.clone(), delivery).await?;
-        // Before it is on disk: whoever carries it on to another host of the mesh takes the key along.
-        self.remember(provider, sender, key).await;
+        // Whoever carries the message on to another host of the mesh needs the key as soon as the message is on disk.
+        senders.pin(&sender, &provider.domain, key).await?;
+        let written = match parts.hallway.commit(prepared).await {
+            Ok(written) => written,
+            Err(refusal) => {
+                senders.unpin(&sender).await?;
+                return Err(refusal.into());
+            }
+        };
         drop(turn);
-        let written = parts.hallway.commit(prepared).await?;
+        if let Err(error) = parts.federation.met(provider).await {
+            // The message is on disk already; the provider's next one is its first.
+            tracing::warn!(%error, provider = %provider.domain, "the key of a provider is not remembered");
+        }
         Ok(parts.hallway.answer(written).await)
     }
 
-    /// Everything but the writing: a message that passes this is the sender's.
     async fn judge(
         &self,
         provider: &Trusted,
@@ -208,17 +217,6 @@ impl Deliveries {
             request: Box::new(delivery.request),
         };
         self.shared.parts.hallway.judge(Incoming::FromProvider(Box::new(federated))).await
-    }
-
-    /// Keeps the key that verified a sender's first message, and its provider's. Where this fails, the next one is the first.
-    async fn remember(&self, provider: &Trusted, sender: Address, key: PublicKey) {
-        self.shared.parts.federation.sign_of_life(&provider.domain);
-        if let Err(error) = self.shared.parts.federation.met(provider).await {
-            tracing::warn!(%error, provider = %provider.domain, "the key of a provider is not remembered");
-        }
-        if let Err(error) = self.shared.senders.pin(&sender, &provider.domain, key).await {
-            tracing::warn!(%error, %sender, "the key of a sender is not remembered");
-        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::federation::{ResolveError, Untrusted};
 use crate::message::Refusal;
 use amesh_proto::api::fields::BadBody;
 use amesh_proto::delivery::DeliveryFault;
+use amesh_store::StoreError;
 use serde_json::{Map, Value, json};
 
 /// See the module. Nothing of the delivery is kept.
@@ -78,6 +79,12 @@ pub enum NotTaken {
     /// The node is going down.
     #[error("this node is stopping")]
     Stopping,
+}
+
+impl From<StoreError> for NotTaken {
+    fn from(error: StoreError) -> Self {
+        Self::Message(Refusal::Store(error.to_string()))
+    }
 }
 
 impl NotTaken {

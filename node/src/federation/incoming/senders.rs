@@ -97,16 +97,32 @@ impl Senders {
         key: PublicKey,
     ) -> Result<(), StoreError> {
         let known = self.directory.foreigner(sender);
-        let is_new = known.is_none();
-        let known = known.unwrap_or_default();
-        if known.key.is_some() {
+        if known.as_ref().is_some_and(|known| known.key.is_some()) {
             return Ok(());
         }
-        let known = Foreigner { provider: provider.into(), key: Some(key), ..known };
+        let is_new = known.is_none();
+        let known = Foreigner { provider: provider.into(), key: Some(key), ..known.unwrap_or_default() };
+        let provider = known.provider.clone();
+        self.write(sender, known).await?;
         if is_new {
-            *self.counts().entry(known.provider.clone()).or_default() += 1;
+            *self.counts().entry(provider).or_default() += 1;
         }
-        self.write(sender, known).await
+        Ok(())
+    }
+
+    /// Takes the key of `sender` back: its first message was not taken after all. Called with [`Self::first`] held since.
+    pub(super) async fn unpin(&self, sender: &Address) -> Result<(), StoreError> {
+        let Some(known) = self.directory.foreigner(sender) else { return Ok(()) };
+        let known = Foreigner { key: None, ..known };
+        if !known.former.is_empty() || !known.revoked.is_empty() {
+            return self.write(sender, known).await;
+        }
+        self.store.set_pin(&format!("{PREFIX}{sender}"), None).await?;
+        self.directory.forget_foreigner(sender);
+        if let Some(count) = self.counts().get_mut(&known.provider) {
+            *count = count.saturating_sub(1);
+        }
+        Ok(())
     }
 
     /// Forgets the key of `sender`: its next message is its first. The key goes on judging the mail that came before, unless

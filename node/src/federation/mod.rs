@@ -186,8 +186,20 @@ impl Federation {
         let budget = Budget::new(config.look_ups_per_minute);
         let (on, trust) = (config.on, Trust::load(config, store)?);
         let (sending, outgoing, strangers) = (config.sending(), OnceLock::new(), Semaphore::new(STRANGERS));
-        let inner =
-            Inner { on, providers, pins, budget, strangers, trust, clock, own, pages, reach, sending, outgoing };
+        let inner = Inner {
+            on,
+            providers,
+            pins,
+            budget,
+            strangers,
+            trust,
+            clock,
+            own,
+            pages,
+            reach,
+            sending,
+            outgoing,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -4,7 +4,9 @@
 use amesh::agents::directory::{Directory, Resolution};
 use amesh::agents::{Agent, Agents, Registrant};
 use amesh::clock::{Clock as _, ManualClock};
-use amesh::federation::{Config, Federation, Outgoing, OutgoingParts, OwnProvider, Parts, TrustMode};
+use amesh::federation::{
+    Config, Federation, Outgoing, OutgoingParts, OwnProvider, Parts, TrustMode, Verdict,
+};
 use amesh::message::{self, Hallway, Incoming, Method};
 use amesh::reach::{AllowedTarget, OwnPorts};
 use amesh::tasks::Tasks;
@@ -53,21 +55,29 @@ struct House {
 
 impl World {
     fn new() -> Result<Self> {
-        let (names, corp) = (NameServer::start()?, HttpsServer::start(&["api.corp.test"])?);
-        names.is_at("api.corp.test", &[Ipv4Addr::LOCALHOST]);
-        let print = corps_key().public().fingerprint();
-        let port = corp.address.port();
-        let record = format!("v=AMP1; endpoint=https://api.corp.test:{port}/v1; pubkey={print}");
-        names.says("_amp._tcp.corp.test", &[&record]);
+        let (names, corp) =
+            (NameServer::start()?, HttpsServer::start(&["api.corp.test", "api.lab.corp.test"])?);
+        let (print, port) = (corps_key().public().fingerprint(), corp.address.port());
+        for domain in ["corp.test", "lab.corp.test"] {
+            names.is_at(&format!("api.{domain}"), &[Ipv4Addr::LOCALHOST]);
+            let record = format!("v=AMP1; endpoint=https://api.{domain}:{port}/v1; pubkey={print}");
+            names.says(&format!("_amp._tcp.{domain}"), &[&record]);
+        }
         let clock = ManualClock::at(UnixMillis::from_secs(1_790_000_000));
         Ok(Self { names, corp, disk: MemoryDisk::default(), clock, data: tempfile::tempdir()? })
     }
 
+    /// Where corp.test takes deliveries.
     fn place(&self) -> String {
-        format!("api.corp.test:{}/v1/federation/deliver", self.corp.address.port())
+        self.place_of("corp.test")
+    }
+
+    fn place_of(&self, domain: &str) -> String {
+        format!("api.{domain}:{}/v1/federation/deliver", self.corp.address.port())
     }
 
     fn settings(&self) -> Result<Config> {
+        let pin = corps_key().public().sender_key_text();
         Ok(Config {
             on: true,
             domain: Some("alpha.test".to_owned()),
@@ -75,7 +85,7 @@ impl World {
             resolvers: vec![self.names.address],
             registry: "https://127.0.0.1:9/providers".to_owned(),
             allow_addresses: vec![AllowedTarget::try_from("127.0.0.1".to_owned())?],
-            pins: [("corp.test".to_owned(), corps_key().public().sender_key_text())].into(),
+            pins: ["corp.test", "lab.corp.test"].map(|domain| (domain.to_owned(), pin.clone())).into(),
             authorities: vec![self.corp.authority()?],
             ..Config::default()
         })
@@ -163,17 +173,21 @@ impl House {
     }
 
     async fn send(&self, alice: &Arc<Agent>, expires_at: Option<UnixMillis>) -> Result<String> {
+        self.send_to(KIM, alice, expires_at).await
+    }
+
+    async fn send_to(&self, to: &str, alice: &Arc<Agent>, expires_at: Option<UnixMillis>) -> Result<String> {
         let payload = json!({"type": "request", "message": "hello"}).to_string();
         let what = Signable {
             from: &[alice.address.as_str()],
-            to: &[KIM],
+            to: &[to],
             subject: "hello",
             priority: Priority::Normal,
             in_reply_to: None,
             payload: payload.as_bytes(),
         };
         let payload: Value = serde_json::from_str(&payload)?;
-        let mut body = json!({"to": KIM, "subject": "hello", "payload": payload, "signature": sign(&alices_key(), &what)?});
+        let mut body = json!({"to": to, "subject": "hello", "payload": payload, "signature": sign(&alices_key(), &what)?});
         if let Some(at) = expires_at {
             body["expires_at"] = json!(at.to_rfc3339());
         }
@@ -293,5 +307,32 @@ async fn a_refusal_for_good_is_told_once_and_neither_told_nor_tried_again_after_
     wait_until("the next message", || async { Ok(world.given()?.contains(&after)) }).await?;
     house.ends(&alice, &after, "failed").await?;
     assert_eq!(world.given()?, [id, after]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_goes_to_the_longest_domain_that_is_a_provider_and_not_to_the_one_above_while_that_is_down()
+-> Result<()> {
+    let world = World::new()?;
+    let yes = json!({"accepted": true, "id": "msg_1_far", "delivered": true}).to_string();
+    world.corp.answers(&world.place(), Answer::Says(200, "x-said: so", yes));
+    world.corp.answers(&world.place_of("lab.corp.test"), Answer::Status(502));
+    let house = world.start()?;
+    let alice = house.alice().await?;
+    let to_lab = house.send_to("kim@team.lab.corp.test", &alice, None).await?;
+    wait_until("a failed attempt", || async { Ok(house.federation.waits("lab.corp.test").is_some()) })
+        .await?;
+    for to in [KIM, "kim@repo.hub.sales.corp.test"] {
+        let id = house.send_to(to, &alice, None).await?;
+        house.ends(&alice, &id, "delivered").await?;
+    }
+    let fate = house.fate(&alice, &to_lab)?;
+    assert_eq!((fate.status.as_str(), fate.remote_host.as_deref()), ("queued", Some("lab.corp.test")));
+    let places: Vec<_> = world.corp.posted().into_iter().map(|posted| posted.place).collect();
+    assert_eq!(places, [world.place_of("lab.corp.test"), world.place(), world.place()]);
+
+    house.federation.say("lab.corp.test", Verdict::Blocked).await?;
+    let refused = house.send_to("kim@team.lab.corp.test", &alice, None).await;
+    ensure!(refused.is_err_and(|error| error.to_string().contains("sends no mail there")));
     Ok(())
 }

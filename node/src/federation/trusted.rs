@@ -106,6 +106,14 @@ impl Federation {
         }
     }
 
+    /// Whether the owner has pinned or named `domain`, or mail was exchanged with it before: whatever comes of a look-up, it is a
+    /// provider.
+    pub(super) fn is_known(&self, domain: &str) -> bool {
+        let domain = canonical(domain);
+        let is_listed = matches!(self.inner.trust.may_talk(&domain), Ok(Tier::Listed));
+        is_listed || self.inner.pins.contains_key(&domain) || self.inner.trust.first_key(&domain).is_some()
+    }
+
     /// Whether `domain` came with another key than this (IPR-29).
     fn is_other(&self, domain: &str, key: &PublicKey) -> bool {
         self.inner.trust.first_key(domain).is_some_and(|first| first != *key)

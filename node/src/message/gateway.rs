@@ -54,7 +54,11 @@ impl Config {
             true => directory.expand(named, None).is_ok_and(|address| address == *agent),
             false => named.eq_ignore_ascii_case(agent.name()),
         };
-        let is_theirs = |domain: &String| domain.eq_ignore_ascii_case(outsider.provider());
+        // Where the provider's domain begins is not known here.
+        let is_theirs = |domain: &String| {
+            let end = format!(".{}", domain.to_ascii_lowercase());
+            outsider.domain().ends_with(&end)
+        };
         self.on
             && naming.is_ours(agent)
             && !naming.is_ours(outsider)

@@ -294,7 +294,7 @@ impl Hallway {
         let verified = verify::verify(draft, directory)
             .inspect_err(|refusal| inner.faults.count(source, refusal, instant))?;
         let mail = &verified.draft.mail;
-        let foreign = Destination::Provider(mail.to.provider().to_owned());
+        let foreign = Destination::Provider(mail.to.longest_provider().to_owned());
         let plan = plan::plan(Question {
             by_link: verified.draft.is_carried(),
             signed: verified.judged_by.is_some(),

@@ -55,7 +55,7 @@ pub(super) enum Plan {
     Host { node: NodeId, host: String, address: Address },
     /// Into the outbox towards an HTTP host.
     HttpHost { host: Arc<str> },
-    /// Into the outbox towards another provider.
+    /// Into the outbox towards another provider: where its domain begins in the address is found out there.
     Provider { domain: String },
 }
 
@@ -89,7 +89,7 @@ pub(super) fn plan(question: Question<'_>) -> Result<Plan, Refusal> {
                 return Err(Refusal::External(question.to.to_string()));
             }
             to_outside(&question)?;
-            Ok(Plan::Provider { domain: question.to.provider().to_owned() })
+            Ok(Plan::Provider { domain: question.to.longest_provider().to_owned() })
         }
         _ if question.by_link => Err(Refusal::NoRecipient(question.to.to_string())),
         // From here on mail would leave this node: never unsigned (SIG-7).
@@ -103,7 +103,7 @@ pub(super) fn plan(question: Question<'_>) -> Result<Plan, Refusal> {
         }
         Resolution::Unknown if question.provider_served => {
             to_outside(&question)?;
-            Ok(Plan::Provider { domain: question.to.provider().to_owned() })
+            Ok(Plan::Provider { domain: question.to.longest_provider().to_owned() })
         }
         Resolution::Unknown => {
             let Some((node, host)) = question.way_out.clone() else {

@@ -120,6 +120,12 @@ impl Address {
         &self.text[usize::from(self.provider)..]
     }
 
+    /// The longest domain that may be the provider's, where none is known: one label at least is the tenant's.
+    #[must_use]
+    pub fn longest_provider(&self) -> &str {
+        self.domain().split_once('.').map_or("", |(_, rest)| rest)
+    }
+
     /// `name@tenant.provider`: the address without platform, repository or host (ADR-11, REG-12).
     #[must_use]
     pub fn short(&self) -> Self {

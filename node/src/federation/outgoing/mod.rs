@@ -10,6 +10,7 @@ mod client;
 mod far;
 mod letter;
 mod verdict;
+mod whose;
 mod worker;
 
 use super::own::OwnProvider;
@@ -188,19 +189,13 @@ impl Shared {
         true
     }
 
-    /// A provider may send for domains below the one by which mail for it is queued.
+    /// Mail for a provider may be queued by a longer domain than its own.
     fn came(&self, domain: &str) {
-        let table = self.table();
-        let mut queued = domain;
-        loop {
-            if let Some(far) = table.get(queued) {
-                far.came(self.clock.now());
-            }
-            match queued.split_once('.') {
-                Some((_, rest)) if rest.contains('.') => queued = rest,
-                _ => return,
-            }
-        }
+        let is_its = |queued: &str| {
+            queued.strip_suffix(domain).is_some_and(|below| below.is_empty() || below.ends_with('.'))
+        };
+        let now = self.clock.now();
+        self.table().values().filter(|far| is_its(&far.domain)).for_each(|far| far.came(now));
     }
 
     fn queues(&self) -> Vec<ProviderQueue> {
@@ -242,7 +237,7 @@ struct ProviderCarrier(Weak<Shared>);
 impl Carrier for ProviderCarrier {
     fn serves(&self, destination: &Destination) -> bool {
         let Destination::Provider(domain) = destination else { return false };
-        self.0.upgrade().is_some_and(|shared| shared.federation.may_talk(domain).is_ok())
+        self.0.upgrade().is_some_and(|shared| whose::may_go(&shared.federation, domain))
     }
 
     fn wake(&self, destination: &Destination) {

@@ -6,10 +6,10 @@ use super::Shared;
 use super::far::Far;
 use super::letter::Letter;
 use super::verdict::Outcome;
-use crate::federation::{Source, Trusted, Untrusted};
+use super::whose;
+use crate::federation::{Source, Untrusted};
 use crate::message::retry::Kind;
 use crate::message::{Held, Method, Settled, Turns};
-use amesh_proto::address::Address;
 use amesh_proto::api::http_mesh::ForwardAnswer;
 use amesh_store::{LaneMark, LanePart, OutboxEntry, Seq, StoreError};
 use futures_util::future::BoxFuture;
@@ -251,7 +251,8 @@ async fn attempt(
 }
 
 async fn deliver(shared: &Arc<Shared>, far: &Far, entry: OutboxEntry) -> Outcome {
-    let trusted = match provider(shared, &entry).await {
+    let source = entry.sender.map_or(Source::Relayed, Source::Agent);
+    let trusted = match whose::provider(&shared.federation, &far.domain, source).await {
         Ok(trusted) => trusted,
         Err(error) => {
             return Outcome::Down { patience: error.retry_after(), reason: why(shared, error).await };
@@ -281,21 +282,6 @@ async fn deliver(shared: &Arc<Shared>, far: &Far, entry: OutboxEntry) -> Outcome
     outcome
 }
 
-/// The provider of the recipient: where its domain begins nobody here can know, so the longest that is one counts.
-async fn provider(shared: &Shared, entry: &OutboxEntry) -> Result<Trusted, Untrusted> {
-    let source = entry.sender.map_or(Source::Relayed, Source::Agent);
-    let mut last = None;
-    for domain in domains(&entry.mail.to) {
-        match shared.federation.trusted(domain, source).await {
-            Err(error @ (Untrusted::Silent(_) | Untrusted::Unusable { .. } | Untrusted::NotTrusted(_))) => {
-                last = Some(error);
-            }
-            found => return found,
-        }
-    }
-    Err(last.unwrap_or_else(|| Untrusted::Silent(entry.mail.to.provider().to_owned())))
-}
-
 /// For the owner: what discovery said, where it found nothing to use.
 async fn why(shared: &Shared, error: Untrusted) -> String {
     let (Untrusted::Silent(domain) | Untrusted::Unusable { domain, .. }) = &error else {
@@ -307,20 +293,6 @@ async fn why(shared: &Shared, error: Untrusted) -> String {
         Err(_) => String::new(),
     };
     if complaints.is_empty() { error.to_string() } else { format!("{error} ({complaints})") }
-}
-
-/// What may be the provider's domain in an address, the longest first; one label at least is the tenant's.
-fn domains(to: &Address) -> Vec<&str> {
-    let mut domains = Vec::new();
-    let mut rest = to.domain();
-    while let Some((_, shorter)) = rest.split_once('.') {
-        rest = shorter;
-        if rest.len() < to.provider().len() {
-            break;
-        }
-        domains.push(rest);
-    }
-    domains
 }
 
 /// FED-19: what the recipient's provider says of it, and no more.
@@ -342,19 +314,3 @@ const SHORTEST_REST: Duration = Duration::from_millis(10);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 /// What is written off the async workers.
 const LARGE: usize = 32 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_longest_domain_of_an_address_is_asked_for_first_and_a_tenant_is_left() {
-        let of = |text: &str| {
-            let address = Address::parse(text, &[]).unwrap();
-            domains(&address).into_iter().map(str::to_owned).collect::<Vec<_>>()
-        };
-        assert_eq!(of("x@acme.crabmail.ai"), ["crabmail.ai"]);
-        assert_eq!(of("x@team.agents.corp.io"), ["agents.corp.io", "corp.io"]);
-        assert_eq!(of("x@a.b.c.corp.io"), ["b.c.corp.io", "c.corp.io", "corp.io"]);
-    }
-}

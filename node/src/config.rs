@@ -2,7 +2,7 @@
 //! Called by `cli/up.rs`; each part owns its own `Config`, this one only gathers them.
 
 use crate::authorities::AuthorityFile;
-use crate::bridge::http_mesh;
+use crate::bridge::{http_mesh, registered};
 use crate::{agents, federation, http, mesh, message};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -60,6 +60,8 @@ pub struct Config {
     pub federation: federation::Config,
     /// The member of the mesh through which others reach other providers (docs/federation.md).
     pub gateway: message::GatewayConfig,
+    /// Agents of this node that are registered with other providers, too (docs/registrations.md).
+    pub registrations: registered::Config,
     /// The agents' API: limits and deadlines.
     pub http: http::Config,
 }
@@ -101,6 +103,7 @@ impl Default for Config {
             http_mesh: http_mesh::Config::default(),
             federation: federation::Config::default(),
             gateway: message::GatewayConfig::default(),
+            registrations: registered::Config::default(),
             http: http::Config::default(),
         }
     }
@@ -133,7 +136,7 @@ impl Config {
     }
 }
 
-const SETTINGS: [&str; 21] = [
+const SETTINGS: [&str; 22] = [
     "data_dir",
     "host",
     "org",
@@ -154,6 +157,7 @@ const SETTINGS: [&str; 21] = [
     "http_mesh",
     "federation",
     "gateway",
+    "registrations",
     "http",
 ];
 

@@ -14,6 +14,7 @@ pub use file::Ready;
 
 use crate::agents::{Agents, directory::Directory};
 use crate::bridge::http_mesh::{self, HttpMesh};
+use crate::bridge::registered::{self, Registered};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::federation::{self, Deliveries, Federation, Outgoing};
@@ -43,7 +44,11 @@ pub struct App {
     store: Store,
     mesh: Mesh,
     http_mesh: HttpMesh,
+<<<<<<< HEAD
     outgoing: Outgoing,
+=======
+    registered: Registered,
+>>>>>>> 8f30383 (Fetch an agent's mail from the provider where it is registered, and acknowledge it there once it is on disk here)
     groups: Groups,
     stop_requested: Arc<Notify>,
     ready: Ready,
@@ -101,6 +106,8 @@ impl App {
             start_mesh(&config, &data_dir, identity, &store, &hallway, (&clock, &waking), &groups).await?;
         agents.webhooks().own_ports().protect(mesh.listen_addr().port());
         let http_mesh = start_http_mesh(&config, &store, &hallway, (&clock, &waking))?;
+        // Before `Deliveries`: what the owner made `federation` forget of a sender stands above what mail showed here.
+        let registered = start_registered(&config, &store, &hallway, (&clock, &waking))?;
         let federation = start_federation(&config, &store, &agents, &clock, &data_dir)?;
         let incoming = federation::DeliveryParts {
             federation: federation.clone(),
@@ -134,6 +141,7 @@ impl App {
             http_mesh: Some(http_mesh.clone()),
             federation: Some(federation),
             deliveries,
+            registered: Some(registered.clone()),
             naming,
             clock,
             tasks: groups.doors.clone(),
@@ -150,7 +158,11 @@ impl App {
         // The ports of this node are known now, and none of them is a webhook's.
         hallway.start_webhooks();
         let file = NodeFile::write(&data_dir, &ready)?;
+<<<<<<< HEAD
         Ok(Self { store, mesh, http_mesh, outgoing, groups, stop_requested, ready, file })
+=======
+        Ok(Self { store, mesh, http_mesh, registered, groups, stop_requested, ready, file })
+>>>>>>> 8f30383 (Fetch an agent's mail from the provider where it is registered, and acknowledge it there once it is on disk here)
     }
 
     /// Where the node is reached, now that it is ready.
@@ -188,17 +200,26 @@ impl App {
     /// # Errors
     /// As [`Self::run`].
     pub async fn close(self) -> Result<(), CloseError> {
+<<<<<<< HEAD
         let Self { store, mesh, http_mesh, outgoing, groups, file, .. } = self;
+=======
+        let Self { store, mesh, http_mesh, registered, groups, file, .. } = self;
+>>>>>>> 8f30383 (Fetch an agent's mail from the provider where it is registered, and acknowledge it there once it is on disk here)
         let doors = groups.doors.shutdown(PATIENCE).await;
         let providers = outgoing.shutdown(PATIENCE).await;
         let bridge = http_mesh.shutdown(PATIENCE).await;
+        let fetching = registered.shutdown(PATIENCE).await;
         let links = mesh.shutdown(PATIENCE).await;
         let discovery = groups.discovery.shutdown(PATIENCE).await;
         let hallway = groups.hallway.shutdown(PATIENCE).await;
         // Whatever hangs above, the store is closed; nothing acknowledged depends on it, but a clean end does.
         store.close().await?;
         file.remove();
+<<<<<<< HEAD
         for closed in [doors, providers, bridge, links, discovery, hallway] {
+=======
+        for closed in [doors, bridge, fetching, links, discovery, hallway] {
+>>>>>>> 8f30383 (Fetch an agent's mail from the provider where it is registered, and acknowledge it there once it is on disk here)
             closed?;
         }
         Ok(())
@@ -251,6 +272,26 @@ fn start_http_mesh(
     };
     let authorities = config.ca_certificates.clone();
     HttpMesh::start(http_mesh::Config { authorities, ..config.http_mesh.clone() }, parts)
+}
+
+fn start_registered(
+    config: &Config,
+    store: &Store,
+    hallway: &Hallway,
+    (clock, waking): (&SharedClock, &Waking),
+) -> Result<Registered, BuildError> {
+    let settings =
+        registered::Config { authorities: config.ca_certificates.clone(), ..config.registrations.clone() };
+    let names = federation::names(&config.federation)?;
+    let parts = registered::Parts {
+        store: store.clone(),
+        hallway: hallway.clone(),
+        clock: clock.clone(),
+        tasks: Tasks::new("registrations"),
+        waking: waking.clone(),
+        names,
+    };
+    Ok(Registered::start(settings, parts)?)
 }
 
 fn start_federation(

@@ -97,6 +97,14 @@ impl Http {
         self.send("PATCH", path, key, Some(body.to_string())).await
     }
 
+    /// `PUT` with JSON.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn put(&self, path: &str, key: Option<&str>, body: &Value) -> Result<Reply> {
+        self.send("PUT", path, key, Some(body.to_string())).await
+    }
+
     /// `DELETE`.
     ///
     /// # Errors

@@ -2,3 +2,4 @@
 //! its parts as carriers.
 
 pub mod http_mesh;
+pub mod registered;

@@ -128,6 +128,7 @@ impl Resolved {
     }
 }
 
+<<<<<<< HEAD
 impl Resolved {
     /// What went wrong, step by step, in one line.
     #[must_use]
@@ -137,6 +138,16 @@ impl Resolved {
             _ => None,
         };
         self.looked.steps.iter().filter_map(complaint).collect::<Vec<_>>().join("; ")
+=======
+/// How names of hosts become addresses, as the settings say.
+///
+/// # Errors
+/// When the name servers cannot be used.
+pub fn names(config: &Config) -> Result<Arc<dyn Names>, StartError> {
+    match config.resolvers.is_empty() {
+        true => Ok(Arc::new(SystemNames::default())),
+        false => Ok(Arc::new(DnsNames(Dns::new(&config.resolvers)?))),
+>>>>>>> 8f30383 (Fetch an agent's mail from the provider where it is registered, and acknowledge it there once it is on disk here)
     }
 }
 
@@ -174,9 +185,8 @@ impl Federation {
         let Parts { store, clock, own_ports, names, own } = parts;
         let (pins, registry) = (config.pinned()?, config.registry()?);
         let names = match names {
-            Some(names) => names,
-            None if config.resolvers.is_empty() => Arc::new(SystemNames::default()),
-            None => Arc::new(DnsNames(Dns::new(&config.resolvers)?)),
+            Some(given) => given,
+            None => self::names(config)?,
         };
         let reach = Reach::new(config.allow_addresses.clone(), names, own_ports);
         let pages = HttpsPages::new(config.authorities.clone(), reach.clone())?;

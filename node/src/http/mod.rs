@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use utoipa_axum::routes;
 use v1::{
-    agents, attachments, card, count, federation, health, info, keys, messages, owned, pending, register,
+    agents, attachments, card, count, federation, health, info, keys, messages, owned, pending, register, registrations,
     route, ws,
 };
 
@@ -124,6 +124,8 @@ fn endpoints() -> Table {
         .at("/agents", routes!(agents::list))
         .at("/agents/me", routes!(agents::me, agents::update, agents::deregister))
         .at("/agents/me/card", routes!(card::card))
+        .at("/agents/me/registrations", routes!(registrations::list))
+        .at("/agents/me/registrations/{provider}", routes!(registrations::put, registrations::remove))
         .at("/agents/resolve/{address}", routes!(agents::resolve))
         .alias("/agents/{address}", routes!(agents::resolve))
         .at("/auth/rotate-key", routes!(keys::rotate_api_key))

@@ -3,6 +3,7 @@
 use crate::agents::Agents;
 use crate::attachments::{Place, Places};
 use crate::bridge::http_mesh::HttpMesh;
+use crate::bridge::registered::Registered;
 use crate::clock::SharedClock;
 use crate::federation::{Deliveries, Federation};
 use crate::http::Config;
@@ -38,6 +39,8 @@ pub struct Parts {
     pub federation: Option<Federation>,
     /// What other providers bring; `None` where this node is no provider.
     pub deliveries: Option<Deliveries>,
+    /// The agents' registrations with other providers; `None` in tests of the doors alone.
+    pub registered: Option<Registered>,
     /// This node's names.
     pub naming: Naming,
     /// Time.

@@ -5,6 +5,7 @@ use super::Config;
 mod carried;
 mod federated;
 pub(super) mod forwarded;
+mod pulled;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +22,7 @@ use amesh_proto::message::{ENVELOPE_VERSION, Envelope, Mail, Priority};
 use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
 use amesh_proto::{json, limits};
-use amesh_store::LaneStamp;
+use amesh_store::{AgentNo, LaneStamp};
 use forwarded::HostSource;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -50,9 +51,9 @@ impl Draft {
         !matches!(self.source, Source::Agent(_))
     }
 
-    /// From an HTTP host whose unsigned mail the owner takes.
+    /// From where unsigned mail is taken, as untrusted: an HTTP host that the owner relaxed, or an agent's own provider.
     pub(super) fn is_relaxed(&self) -> bool {
-        matches!(&self.source, Source::HttpHost(host) if host.relaxed)
+        matches!(&self.source, Source::HttpHost(host) | Source::Registration(host, _) if host.relaxed)
     }
 
     /// The member of the mesh that brought it.
@@ -67,9 +68,8 @@ impl Draft {
     pub(super) fn standing(&self, directory: &Directory) -> Standing {
         match &self.source {
             Source::Agent(agent) => directory.standing(agent),
-            Source::Peer(_) | Source::Gateway(..) | Source::HttpHost(_) | Source::Provider(_) => {
-                Standing::Holds
-            }
+            Source::Peer(_) | Source::Gateway(..) | Source::HttpHost(_) | Source::Provider(_)
+            | Source::Registration(..) => Standing::Holds,
         }
     }
 }
@@ -83,6 +83,8 @@ pub(super) enum Source {
     Gateway(NodeId, Arc<PublicKey>),
     HttpHost(Arc<HostSource>),
     Provider(Arc<HostSource>),
+    /// A provider with which this agent is registered.
+    Registration(Arc<HostSource>, AgentNo),
 }
 
 /// What acceptance needs besides the message.
@@ -110,6 +112,7 @@ pub(super) fn accept(incoming: Incoming, around: &Circumstances<'_>) -> Result<D
         }
         Incoming::FromHttpHost(forwarded) => forwarded::from_http_host(*forwarded, around),
         Incoming::FromProvider(federated) => federated::from_provider(*federated, around),
+        Incoming::FromRegistration(pulled) => pulled::from_registration(*pulled, around),
     }
 }
 

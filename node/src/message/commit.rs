@@ -139,7 +139,9 @@ pub(super) fn prepared(verified: Verified, plan: Plan, now: UnixMillis) -> Prepa
         Source::Agent(agent) => Origin::Agent(agent.no),
         Source::Peer(node) | Source::Gateway(node, _) => Origin::Node(node),
         Source::HttpHost(host) => Origin::HttpHost(host.name.to_string()),
-        Source::Provider(provider) => Origin::Provider(provider.name.to_string()),
+        Source::Provider(provider) | Source::Registration(provider, _) => {
+            Origin::Provider(provider.name.to_string())
+        }
     };
     let target = match &plan {
         Plan::Local { agent, trust } => {

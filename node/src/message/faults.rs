@@ -16,6 +16,8 @@ pub(super) enum Source {
     Peer(NodeId),
     HttpHost(Arc<str>),
     Provider(Arc<str>),
+    /// What an agent has fetched from its own providers: no charge to the providers, nor to what it sends.
+    Registrations(AgentNo),
 }
 
 /// Failures of the current minute, by source.
@@ -28,6 +30,7 @@ pub(super) fn source_of(incoming: &Incoming) -> Source {
         Incoming::FromPeer { peer, .. } => Source::Peer(*peer),
         Incoming::FromHttpHost(forwarded) => Source::HttpHost(forwarded.host.clone()),
         Incoming::FromProvider(federated) => Source::Provider(federated.provider.clone()),
+        Incoming::FromRegistration(pulled) => Source::Registrations(pulled.agent.no),
     }
 }
 

@@ -39,6 +39,28 @@ pub enum Incoming {
     FromHttpHost(Box<Forwarded>),
     /// Another provider delivers a message of one of its agents.
     FromProvider(Box<Federated>),
+    /// The node fetched it from a provider with which an agent of this node is registered.
+    FromRegistration(Box<Pulled>),
+}
+
+/// A message that waited for an agent of this node at another provider, after `bridge` has held its sender against what is
+/// known of him.
+#[derive(Debug)]
+pub struct Pulled {
+    /// Whose it is, here.
+    pub agent: Arc<Agent>,
+    /// The provider's domain.
+    pub provider: Arc<str>,
+    /// The agent's address there.
+    pub address: Address,
+    /// The sender; nobody of this node's own domain.
+    pub sender: Address,
+    /// The key that is believed to be the sender's. Without one the mail is `untrusted`.
+    pub key: Option<PublicKey>,
+    /// The id under which the mailbox shows it.
+    pub id: MessageId,
+    /// The message.
+    pub request: Box<RouteRequest>,
 }
 
 /// A message that another provider delivers, after `federation` has made sure of the provider and of whose agent the sender
@@ -87,6 +109,9 @@ impl Incoming {
             }
             Self::FromProvider(federated) => {
                 federated.request.payload.as_ref().map_or(0, |payload| payload.get().len())
+            }
+            Self::FromRegistration(pulled) => {
+                pulled.request.payload.as_ref().map_or(0, |payload| payload.get().len())
             }
         }
     }

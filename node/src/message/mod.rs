@@ -42,7 +42,7 @@ pub use deliver::inbox::MailSignal;
 pub use error::{Full, Refusal, SignatureFault};
 pub use gateway::Config as GatewayConfig;
 pub use held::Held;
-pub use incoming::{Accepted, Basis, Federated, Forwarded, Incoming, Method, Status};
+pub use incoming::{Accepted, Basis, Federated, Forwarded, Incoming, Method, Pulled, Status};
 pub use mailbox::Turn;
 pub use notice::Notice;
 pub use receipt::ReadReceipt;

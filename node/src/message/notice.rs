@@ -42,6 +42,17 @@ pub enum Notice {
         /// The present key's.
         now: String,
     },
+    /// Mail that waited at another provider was not taken over from there.
+    NotTakenOver {
+        /// The provider's domain.
+        provider: String,
+        /// The message's id there.
+        id: String,
+        /// What it says of its sender; data, not to be believed.
+        from: String,
+        /// For people.
+        why: String,
+    },
     /// The owner gave the agent another name.
     Renamed {
         /// Its address until now.
@@ -98,9 +109,8 @@ impl Notice {
         let id = MessageId::mint(now, random);
         let (parent, thread_id) = match self {
             Self::Undeliverable { id, thread_id, .. } => (Some(id.to_string()), thread_id.clone()),
-            Self::Reregistered { .. } | Self::KeyCompromised { .. } | Self::Renamed { .. } => {
-                (None, id.to_string())
-            }
+            Self::Reregistered { .. } | Self::KeyCompromised { .. } | Self::Renamed { .. }
+            | Self::NotTakenOver { .. } => (None, id.to_string()),
         };
         let envelope = Envelope {
             version: ENVELOPE_VERSION.to_owned(),
@@ -141,6 +151,9 @@ impl Notice {
                 cut(&format!("A key of {address} is in other hands"), limits::SUBJECT_CHARS)
             }
             Self::Renamed { .. } => "You have another name".to_owned(),
+            Self::NotTakenOver { provider, .. } => {
+                cut(&format!("A message from {provider} was not taken over"), limits::SUBJECT_CHARS)
+            }
         }
     }
 
@@ -164,6 +177,10 @@ impl Notice {
                 "{address} has replaced its key because somebody else has the old one. Mail that you had from {address} may have \
                  been written by somebody else, and the old key verifies nothing any more. Old key: {was}. New key: {now}."
             ),
+            Self::NotTakenOver { provider, .. } => format!(
+                "A message that waited for you at {provider} was not put into your mailbox and does not wait there any more. \
+                 The context says which one and why; what it says of the sender is not to be believed."
+            ),
             Self::Renamed { was, now } => format!(
                 "The owner of this node gave you another name. You were {was} and are {now}. Your keys and your mail are as \
                  they were; sign as {now} from now on: what is signed as {was} is refused."
@@ -180,6 +197,10 @@ impl Notice {
             Self::KeyCompromised { address, was, now } => json!({
                 "event": "key_compromised", "address": address.as_str(), "old_fingerprint": was, "fingerprint": now,
             }),
+            Self::NotTakenOver { provider, id, from, why } => json!({
+                "event": "not_taken_over", "provider": provider, "id": cut(id, ID_CHARS), "from": cut(from, DETAIL_CHARS),
+                "why": cut(why, DETAIL_CHARS),
+            }),
             Self::Renamed { was, now } => json!({"event": "renamed", "was": was, "now": now}),
         }
     }
@@ -190,4 +211,5 @@ fn cut(text: &str, characters: usize) -> String {
 }
 
 const DETAIL_CHARS: usize = 300;
+const ID_CHARS: usize = 128;
 const KEPT: Duration = Duration::from_secs(30 * 86_400);

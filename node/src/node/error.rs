@@ -1,6 +1,6 @@
 //! Why a node does not start or does not stop. Shown by `cli/up.rs`, so each says what mends it.
 
-use crate::bridge::http_mesh;
+use crate::bridge::{http_mesh, registered};
 use crate::federation;
 use crate::http::{BindError, TlsError, control::ControlError};
 use crate::mesh::{IdentityError, StartError};
@@ -13,6 +13,9 @@ use std::path::PathBuf;
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
+    /// The agents' registrations with other providers cannot be served.
+    #[error(transparent)]
+    Registered(#[from] registered::StartError),
     /// Nothing says where its data is to lie.
     #[error("no data directory: set --data-dir or AMESH_DATA_DIR")]
     NoDataDir,

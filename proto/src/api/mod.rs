@@ -18,5 +18,6 @@ pub mod owned;
 pub mod owner;
 pub mod pending;
 pub mod register;
+pub mod registrations;
 pub mod route;
 pub mod ws;

@@ -147,6 +147,7 @@ impl Rig {
             store,
             mesh: None,
             http_mesh: None,
+            registered: None,
             federation,
             deliveries: None,
             naming,

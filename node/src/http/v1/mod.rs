@@ -12,5 +12,6 @@ pub(super) mod messages;
 pub(super) mod owned;
 pub(super) mod pending;
 pub(super) mod register;
+pub(super) mod registrations;
 pub(super) mod route;
 pub(super) mod ws;

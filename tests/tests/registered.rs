@@ -79,7 +79,8 @@ async fn mail_at_a_provider_is_fetched_verified_once_and_also_after_a_restart() 
     ensure!(local["verified"] == true && local["security"]["trust"] == "external", "{local}");
     ensure!(mail.whole["sender_public_key"].is_string(), "{:?}", mail.whole);
     wait_until("the acknowledgement there", || async { Ok(alice_there.pending().await?.is_empty()) }).await?;
-    wait_until("a registration that is well", || async { Ok(state(&alice).await?["state"] == "well") }).await?;
+    wait_until("a registration that is well", || async { Ok(state(&alice).await?["state"] == "well") })
+        .await?;
     ensure!(bob.pending().await?.is_empty());
 
     home.kill()?;
@@ -133,7 +134,8 @@ async fn a_provider_that_only_has_an_inbox_brings_nothing_twice_and_nothing_forg
     ];
     let page = json!({"messages": messages.iter().map(offered).collect::<Vec<_>>()});
     web.answers(&format!("{api}/inbox"), Answer::Page(page.to_string()));
-    let registration = json!({"api_url": format!("https://{api}"), "address": there, "api_key": "amp_live_sk_secret"});
+    let registration =
+        json!({"api_url": format!("https://{api}"), "address": there, "api_key": "amp_live_sk_secret"});
     ensure!(hand_over(&home, &alice, AWAY, &registration).await?.status == 200);
 
     // Nothing is acknowledged at first: each turn ends where a crash would.
@@ -150,7 +152,8 @@ async fn a_provider_that_only_has_an_inbox_brings_nothing_twice_and_nothing_forg
         web.answers(&ack(id), Answer::Page("{}".to_owned()));
     }
     // From now on every turn goes through the whole page, and the page stays the same: what is good is taken once.
-    let through = || async { Ok(web.asked().iter().filter(|place| **place == ack("msg_1_third")).count() >= 2) };
+    let through =
+        || async { Ok(web.asked().iter().filter(|place| **place == ack("msg_1_third")).count() >= 2) };
     wait_until("two whole turns", through).await?;
     let page = alice.get("/v1/messages/pending?limit=100").await?.ok()?;
     let mail = page["messages"].as_array().context("messages")?;
@@ -187,7 +190,9 @@ async fn what_the_owner_forbids_and_what_is_no_provider_is_refused_and_private_a
     let (names, web) = (NameServer::start()?, HttpsServer::start(&["api.away.test"])?);
     names.is_at("api.away.test", &[Ipv4Addr::LOCALHOST]);
     web.keep_authority(&files.path("ca.pem"))?;
-    let home = home(&files, &files.path("ca.pem"), &names, "providers = [\"away.test\", \"aimaestro.local\"]\n").await?;
+    let home =
+        home(&files, &files.path("ca.pem"), &names, "providers = [\"away.test\", \"aimaestro.local\"]\n")
+            .await?;
     let alice = home.agent("alice").await?;
     let url = format!("https://api.away.test:{}/v1", web.address.port());
     let registration = |address: &str, url: &str| json!({"api_url": url, "address": address, "api_key": "k"});

@@ -36,8 +36,8 @@ use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use utoipa_axum::routes;
 use v1::{
-    agents, attachments, card, count, federation, health, info, keys, messages, owned, pending, register, registrations,
-    route, ws,
+    agents, attachments, card, count, federation, health, info, keys, messages, owned, pending, register,
+    registrations, route, ws,
 };
 
 /// How the agents' API is offered.

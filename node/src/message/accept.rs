@@ -22,7 +22,7 @@ use amesh_proto::message::{ENVELOPE_VERSION, Envelope, Mail, Priority};
 use amesh_proto::node_id::NodeId;
 use amesh_proto::time::UnixMillis;
 use amesh_proto::{json, limits};
-use amesh_store::{AgentNo, LaneStamp};
+use amesh_store::LaneStamp;
 use forwarded::HostSource;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -53,7 +53,7 @@ impl Draft {
 
     /// From where unsigned mail is taken, as untrusted: an HTTP host that the owner relaxed, or an agent's own provider.
     pub(super) fn is_relaxed(&self) -> bool {
-        matches!(&self.source, Source::HttpHost(host) | Source::Registration(host, _) if host.relaxed)
+        matches!(&self.source, Source::HttpHost(host) | Source::Registration(host) if host.relaxed)
     }
 
     /// The member of the mesh that brought it.
@@ -68,8 +68,11 @@ impl Draft {
     pub(super) fn standing(&self, directory: &Directory) -> Standing {
         match &self.source {
             Source::Agent(agent) => directory.standing(agent),
-            Source::Peer(_) | Source::Gateway(..) | Source::HttpHost(_) | Source::Provider(_)
-            | Source::Registration(..) => Standing::Holds,
+            Source::Peer(_)
+            | Source::Gateway(..)
+            | Source::HttpHost(_)
+            | Source::Provider(_)
+            | Source::Registration(_) => Standing::Holds,
         }
     }
 }
@@ -83,8 +86,8 @@ pub(super) enum Source {
     Gateway(NodeId, Arc<PublicKey>),
     HttpHost(Arc<HostSource>),
     Provider(Arc<HostSource>),
-    /// A provider with which this agent is registered.
-    Registration(Arc<HostSource>, AgentNo),
+    /// A provider with which the recipient is registered.
+    Registration(Arc<HostSource>),
 }
 
 /// What acceptance needs besides the message.

@@ -139,7 +139,7 @@ pub(super) fn prepared(verified: Verified, plan: Plan, now: UnixMillis) -> Prepa
         Source::Agent(agent) => Origin::Agent(agent.no),
         Source::Peer(node) | Source::Gateway(node, _) => Origin::Node(node),
         Source::HttpHost(host) => Origin::HttpHost(host.name.to_string()),
-        Source::Provider(provider) | Source::Registration(provider, _) => {
+        Source::Provider(provider) | Source::Registration(provider) => {
             Origin::Provider(provider.name.to_string())
         }
     };

@@ -109,7 +109,9 @@ impl Notice {
         let id = MessageId::mint(now, random);
         let (parent, thread_id) = match self {
             Self::Undeliverable { id, thread_id, .. } => (Some(id.to_string()), thread_id.clone()),
-            Self::Reregistered { .. } | Self::KeyCompromised { .. } | Self::Renamed { .. }
+            Self::Reregistered { .. }
+            | Self::KeyCompromised { .. }
+            | Self::Renamed { .. }
             | Self::NotTakenOver { .. } => (None, id.to_string()),
         };
         let envelope = Envelope {

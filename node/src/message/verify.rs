@@ -28,7 +28,9 @@ pub(super) fn verify(draft: Draft, directory: &Directory) -> Result<Verified, Re
         Source::Agent(agent) => from_agent(draft, &directory.present(&agent)),
         Source::Peer(peer) => from_peer(draft, peer, directory),
         Source::Gateway(_, key) => from_gateway(draft, &key),
-        Source::HttpHost(host) | Source::Provider(host) | Source::Registration(host, _) => from_outside(draft, &host),
+        Source::HttpHost(host) | Source::Provider(host) | Source::Registration(host) => {
+            from_outside(draft, &host)
+        }
     }
 }
 

@@ -121,7 +121,8 @@ impl ProviderClient {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
-        let answer = request.header("accept", "application/json").send().await.map_err(|error| why(&error))?;
+        let answer =
+            request.header("accept", "application/json").send().await.map_err(|error| why(&error))?;
         match answer.status().as_u16() {
             200..=299 => whole(answer).await,
             status @ 300..=399 => Err(AskError::Status(status, "; redirects are not followed")),
@@ -195,7 +196,9 @@ fn port(url: &Url) -> u16 {
 /// Of an id, what is more than letters, digits and the harmless.
 fn urlencoding(text: &str) -> String {
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    text.bytes().map(|byte| if fine(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if fine(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 async fn whole(mut answer: Response) -> Result<Vec<u8>, AskError> {

@@ -64,7 +64,8 @@ impl Entry {
         let envelope = fields.raw("envelope")?;
         let wrapped = fields.raw("payload")?;
         // A provider fences what it does not trust; what was signed is without it.
-        let original = fields.object("local").ok().flatten().and_then(|mut local| local.raw("original_payload"));
+        let original =
+            fields.object("local").ok().flatten().and_then(|mut local| local.raw("original_payload"));
         let payload = match original {
             Some(original) => original.get().to_owned(),
             None => trust::unwrap(wrapped.get().as_bytes())

@@ -45,11 +45,8 @@ impl Kept {
     }
 
     pub(super) async fn write(&self, store: &Store) -> Result<(), StoreError> {
-        let pin = Pin {
-            address: self.address.to_string(),
-            base: self.base.clone(),
-            api_key: self.api_key.clone(),
-        };
+        let pin =
+            Pin { address: self.address.to_string(), base: self.base.clone(), api_key: self.api_key.clone() };
         let value =
             serde_json::to_string(&pin).map_err(|error| StoreError::Failed { reason: error.to_string() })?;
         store.set_pin(&self.name(), Some(value)).await

@@ -101,12 +101,15 @@ struct Shared {
     tasks: Tasks,
     waking: Waking,
     client: ProviderClient,
-    served: Mutex<BTreeMap<(AgentNo, Arc<str>), Arc<Served>>>,
+    served: Mutex<AllServed>,
     /// One change of what is kept at a time.
     changing: tokio::sync::Mutex<()>,
     /// Providers that are asked at a time.
     asking: Semaphore,
 }
+
+/// By agent and provider.
+type AllServed = BTreeMap<(AgentNo, Arc<str>), Arc<Served>>;
 
 /// A registration that is served.
 #[derive(Debug)]
@@ -136,7 +139,7 @@ impl Shared {
         self.hallway.agents().directory()
     }
 
-    fn served(&self) -> MutexGuard<'_, BTreeMap<(AgentNo, Arc<str>), Arc<Served>>> {
+    fn served(&self) -> MutexGuard<'_, AllServed> {
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -254,7 +257,10 @@ impl Registered {
         let naming = self.shared.directory().naming();
         // As an address would have it; one's own domain is nobody else's.
         let probe = Address::parse(&format!("x@x.{provider}"), &[&provider]).map_err(|_| no_provider())?;
-        if probe.provider() != provider || naming.provider == provider || provider.ends_with(&format!(".{}", naming.provider)) {
+        if probe.provider() != provider
+            || naming.provider == provider
+            || provider.ends_with(&format!(".{}", naming.provider))
+        {
             return Err(no_provider());
         }
         let address = Address::parse(&new.address, &[&provider])
@@ -266,8 +272,7 @@ impl Registered {
     }
 
     fn serve(&self, kept: Kept) -> Arc<Served> {
-        let served =
-            Arc::new(Served { kept, state: Mutex::default(), gone: CancellationToken::new() });
+        let served = Arc::new(Served { kept, state: Mutex::default(), gone: CancellationToken::new() });
         let key = (served.kept.agent, served.kept.provider.clone());
         self.shared.served().insert(key, served.clone());
         if self.shared.config.on && self.shared.config.lists(&served.kept.provider) {
@@ -318,8 +323,9 @@ fn base(text: &str, provider: &str) -> Option<String> {
     }
     let base = url.as_str().trim_end_matches('/').to_owned();
     let last = base.rsplit('/').next().unwrap_or_default();
-    let is_version =
-        last.strip_prefix('v').is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()));
+    let is_version = last
+        .strip_prefix('v')
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()));
     Some(if is_version { base } else { format!("{base}/v1") })
 }
 
@@ -332,7 +338,8 @@ mod tests {
     #[test]
     fn an_api_is_at_the_domain_of_its_provider_and_over_https() {
         let at = |text: &str| base(text, "crabmail.ai");
-        for good in ["https://api.crabmail.ai", "https://API.crabmail.ai/v1/", "https://api.crabmail.ai./v1"] {
+        for good in ["https://api.crabmail.ai", "https://API.crabmail.ai/v1/", "https://api.crabmail.ai./v1"]
+        {
             assert!(at(good).is_some_and(|base| base.ends_with("/v1")), "{good}");
         }
         assert_eq!(at("https://crabmail.ai:8443/api/v2").as_deref(), Some("https://crabmail.ai:8443/api/v2"));

@@ -8,7 +8,9 @@ use crate::http::error::Problem;
 use crate::http::finish::to_the_end;
 use crate::http::state::{self, Shared};
 use amesh_proto::api::error::code;
-use amesh_proto::api::registrations::{NewRegistration, RegistrationEntry, RegistrationRemoved, Registrations};
+use amesh_proto::api::registrations::{
+    NewRegistration, RegistrationEntry, RegistrationRemoved, Registrations,
+};
 use axum::extract::State;
 use axum::response::Response;
 
@@ -59,7 +61,9 @@ pub(crate) async fn remove(
         let removing = async move { registered.remove(no, &provider).await };
         match to_the_end(&state.parts.tasks, removing).await? {
             true => Ok(RegistrationRemoved { removed: true }),
-            false => Err(Problem::not_found("this node holds no such registration of yours").field("provider")),
+            false => {
+                Err(Problem::not_found("this node holds no such registration of yours").field("provider"))
+            }
         }
     };
     caller.reply(done.await.map(axum::Json))

@@ -64,7 +64,7 @@ pub(super) fn from_registration(came: Pulled, around: &Circumstances<'_>) -> Res
         expires_at: around.now.plus(around.config.longest_ttl()),
         receipt: false,
     };
-    let source = Source::Registration(Arc::new(source), agent.no);
+    let source = Source::Registration(Arc::new(source));
     Ok(Draft { source, mail, envelope, idempotency_key: None, lane: None, attachments: Vec::new() })
 }
 

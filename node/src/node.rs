@@ -44,11 +44,8 @@ pub struct App {
     store: Store,
     mesh: Mesh,
     http_mesh: HttpMesh,
-<<<<<<< HEAD
     outgoing: Outgoing,
-=======
     registered: Registered,
->>>>>>> 8f30383 (Fetch an agent's mail from the provider where it is registered, and acknowledge it there once it is on disk here)
     groups: Groups,
     stop_requested: Arc<Notify>,
     ready: Ready,
@@ -158,11 +155,7 @@ impl App {
         // The ports of this node are known now, and none of them is a webhook's.
         hallway.start_webhooks();
         let file = NodeFile::write(&data_dir, &ready)?;
-<<<<<<< HEAD
-        Ok(Self { store, mesh, http_mesh, outgoing, groups, stop_requested, ready, file })
-=======
-        Ok(Self { store, mesh, http_mesh, registered, groups, stop_requested, ready, file })
->>>>>>> 8f30383 (Fetch an agent's mail from the provider where it is registered, and acknowledge it there once it is on disk here)
+        Ok(Self { store, mesh, http_mesh, outgoing, registered, groups, stop_requested, ready, file })
     }
 
     /// Where the node is reached, now that it is ready.
@@ -200,11 +193,7 @@ impl App {
     /// # Errors
     /// As [`Self::run`].
     pub async fn close(self) -> Result<(), CloseError> {
-<<<<<<< HEAD
-        let Self { store, mesh, http_mesh, outgoing, groups, file, .. } = self;
-=======
-        let Self { store, mesh, http_mesh, registered, groups, file, .. } = self;
->>>>>>> 8f30383 (Fetch an agent's mail from the provider where it is registered, and acknowledge it there once it is on disk here)
+        let Self { store, mesh, http_mesh, outgoing, registered, groups, file, .. } = self;
         let doors = groups.doors.shutdown(PATIENCE).await;
         let providers = outgoing.shutdown(PATIENCE).await;
         let bridge = http_mesh.shutdown(PATIENCE).await;
@@ -215,11 +204,7 @@ impl App {
         // Whatever hangs above, the store is closed; nothing acknowledged depends on it, but a clean end does.
         store.close().await?;
         file.remove();
-<<<<<<< HEAD
-        for closed in [doors, providers, bridge, links, discovery, hallway] {
-=======
-        for closed in [doors, bridge, fetching, links, discovery, hallway] {
->>>>>>> 8f30383 (Fetch an agent's mail from the provider where it is registered, and acknowledge it there once it is on disk here)
+        for closed in [doors, providers, bridge, fetching, links, discovery, hallway] {
             closed?;
         }
         Ok(())

@@ -17,13 +17,8 @@ const NODE_LINE: [(&str, &[&str]); 17] = [
     ("agents", &["tasks", "clock", "reach"]),
     ("message", &["tasks", "clock", "waking", "authorities", "agents"]),
     ("mesh", &["tasks", "clock", "waking", "private", "attachments", "agents", "message"]),
-<<<<<<< HEAD
-    ("bridge", &["tasks", "clock", "waking", "authorities", "agents", "message"]),
-    ("federation", &["tasks", "clock", "waking", "private", "authorities", "reach", "agents", "message"]),
-=======
     ("bridge", &["tasks", "clock", "waking", "authorities", "reach", "agents", "message"]),
-    ("federation", &["tasks", "clock", "private", "authorities", "reach", "agents", "message"]),
->>>>>>> 8f30383 (Fetch an agent's mail from the provider where it is registered, and acknowledge it there once it is on disk here)
+    ("federation", &["tasks", "clock", "waking", "private", "authorities", "reach", "agents", "message"]),
     (
         "http",
         &["tasks", "clock", "waking", "attachments", "agents", "message", "mesh", "bridge", "federation"],

@@ -128,7 +128,6 @@ impl Resolved {
     }
 }
 
-<<<<<<< HEAD
 impl Resolved {
     /// What went wrong, step by step, in one line.
     #[must_use]
@@ -138,7 +137,9 @@ impl Resolved {
             _ => None,
         };
         self.looked.steps.iter().filter_map(complaint).collect::<Vec<_>>().join("; ")
-=======
+    }
+}
+
 /// How names of hosts become addresses, as the settings say.
 ///
 /// # Errors
@@ -147,7 +148,6 @@ pub fn names(config: &Config) -> Result<Arc<dyn Names>, StartError> {
     match config.resolvers.is_empty() {
         true => Ok(Arc::new(SystemNames::default())),
         false => Ok(Arc::new(DnsNames(Dns::new(&config.resolvers)?))),
->>>>>>> 8f30383 (Fetch an agent's mail from the provider where it is registered, and acknowledge it there once it is on disk here)
     }
 }
 

@@ -19,6 +19,7 @@ const STRUCTS: [(&str, &str, &str); 17] = [
     ("federation", "node/src/federation/config.rs", "Config"),
     ("federation.limits", "node/src/federation/config.rs", "DeliveryLimits"),
     ("gateway", "node/src/message/gateway.rs", "Config"),
+    ("registrations", "node/src/bridge/registered/config.rs", "Config"),
     ("http.host_limits", "node/src/http/limit.rs", "Profile"),
     ("http", "node/src/http/mod.rs", "Config"),
     ("http.attachments", "node/src/attachments/mod.rs", "Config"),

@@ -43,7 +43,7 @@ impl Config {
         match draft.source {
             Source::Peer(_) => self.serves(&mail.from, &mail.to, directory),
             Source::Provider(_) => self.serves(&mail.to, &mail.from, directory),
-            Source::Agent(_) | Source::Gateway(..) | Source::HttpHost(_) => false,
+            Source::Agent(_) | Source::Gateway(..) | Source::HttpHost(_) | Source::Registration(_) => false,
         }
     }
 

@@ -35,6 +35,8 @@ struct Seen {
     came: BTreeMap<Address, Came>,
     /// When each host was last linked: one whose link is just being made anew is still there.
     linked: BTreeMap<NodeId, Duration>,
+    /// Since when agents here that write to each agent that leaves are kept waiting, or were last.
+    held_up: BTreeMap<Address, Duration>,
 }
 
 /// How the mail of an arrival comes in.
@@ -83,18 +85,28 @@ async fn look(shared: &Arc<Shared>, seen: &mut Seen) -> Result<bool, StoreError>
         let nothing = Target::Outbox { destination: Destination::Node(shared.identity.node_id()) };
         shared.store.redirect(shared.identity.node_id(), &[], nothing, shared.clock.now()).await?;
     }
-    for (address, _) in complete.iter().filter(|(_, again)| *again) {
+    for (address, _) in complete.iter().filter(|(_, begun)| begun.again()) {
         bring_back(shared, address).await?;
     }
-    let complete: BTreeSet<Address> = complete.into_iter().map(|(address, _)| address).collect();
-    redirect_all(shared, &complete, seen).await?;
-    complete.iter().for_each(|address| arrivals.end(address));
+    let addresses: BTreeSet<Address> = complete.iter().map(|(address, _)| address.clone()).collect();
+    redirect_all(shared, &addresses, seen).await?;
+    complete.iter().for_each(|(address, begun)| arrivals.end(address, *begun));
     if !complete.is_empty() {
         shared.peers.tell_all(|news| news.kept = true);
     }
     let mut more = !awaited.is_empty();
-    for leaving in shared.directory().all_leaving() {
+    let all_leaving = shared.directory().all_leaving();
+    seen.held_up.retain(|address, _| {
+        let leaves = all_leaving.iter().any(|leaving| leaving.agent.address == *address);
+        if !leaves {
+            arrivals.departs(address, false);
+        }
+        leaves
+    });
+    for leaving in all_leaving {
         if !arrivals.holds(&leaving.agent.address) {
+            let departs = may_hold_up(shared, &leaving, seen, now);
+            arrivals.departs(&leaving.agent.address, departs);
             more |= hand_on(shared, &leaving).await?;
         }
     }
@@ -118,6 +130,21 @@ async fn bring_back(shared: &Arc<Shared>, address: &Address) -> Result<(), Store
             shared.store.redirect(leaving.home, &mail, target, shared.clock.now()).await?;
         }
     }
+}
+
+/// Whether those who write here to an agent that leaves wait, so that what they write comes to an end and the agent departs: for
+/// the last of its mail only, and never for long.
+fn may_hold_up(shared: &Shared, leaving: &Leaving, seen: &mut Seen, now: Duration) -> bool {
+    let left = shared.store.pending_count(leaving.agent.no) as usize
+        + shared.store.outbox_len(&Destination::Node(leaving.home)) as usize;
+    if leaving.departed || left > PAGE || !shared.is_linked(&leaving.home) {
+        return false;
+    }
+    let since = seen.held_up.entry(leaving.agent.address.clone()).or_insert(now);
+    if now.saturating_sub(*since) > REREAD {
+        *since = now;
+    }
+    now.saturating_sub(*since) < RECENT
 }
 
 /// Hands on what waits here for an agent that moved. When all of it is there, this node's roster says that it left.
@@ -157,6 +184,7 @@ async fn hand_on(shared: &Arc<Shared>, leaving: &Leaving) -> Result<bool, StoreE
     if !shared.hallway.agents().depart(agent, leaving.home, seen).await? {
         return Ok(true);
     }
+    shared.directory().arrivals().departs(&agent.address, false);
     tracing::info!(agent = %agent.address, to = %leaving.home, "the agent has moved");
     Ok(false)
 }

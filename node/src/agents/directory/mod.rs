@@ -156,7 +156,11 @@ impl Directory {
         let open = match way {
             Way::Here(carrier) => {
                 let earlier = carrier.is_some_and(|carrier| moving::still_lists(&picture, carrier, address));
-                !holds || earlier || moving::leaving(&picture, address).is_some()
+                match moving::leaving(&picture, address) {
+                    // It may be on its way back, and what comes back with it is older.
+                    Some(leaving) => !leaving.departed,
+                    None => !holds || earlier,
+                }
             }
             Way::To(node) => match picture.holder(address) {
                 Some(home) if home == node => !holds,

@@ -204,7 +204,7 @@ fn an_agent_is_an_arrival_from_the_moment_in_which_its_address_leads_elsewhere()
     let open = |way| directory.unless_moved(&address(BOB), way, || ()).is_some();
     assert!(!open(Way::To(node(2))), "it has left that host");
     assert!(!open(Way::To(node(3))), "newer mail waits for what is queued for the old host");
-    directory.arrivals().end(&address(BOB));
+    directory.arrivals().end(&address(BOB), directory.arrivals().all()[0].1);
     assert!(open(Way::To(node(3))) && !open(Way::To(node(2))));
 }
 
@@ -220,7 +220,7 @@ fn mail_for_an_agent_that_moves_in_waits_but_for_what_its_last_host_brings() {
     let open = |way| directory.unless_moved(&address(BOB), way, || ()).is_some();
     assert!(!open(Way::Here(None)) && !open(Way::Here(Some(node(3)))));
     assert!(open(Way::Here(Some(node(2)))));
-    directory.arrivals().end(&address(BOB));
+    directory.arrivals().end(&address(BOB), directory.arrivals().all()[0].1);
     assert!(open(Way::Here(None)) && open(Way::Here(Some(node(3)))));
 }
 
@@ -234,4 +234,18 @@ fn a_node_that_starts_again_while_mail_is_handed_on_to_it_waits_for_that_again()
     assert!(!directory.arrivals().some());
     directory.install_roster(member(2, 1), vec![entry(BOB, 2)]);
     assert!(directory.arrivals().holds(&address(BOB)));
+}
+
+#[test]
+fn what_was_planned_while_an_agent_left_is_not_put_in_front_of_what_comes_back_with_it() {
+    let directory = directory();
+    directory.set_mesh(mesh());
+    directory.set_me(member(1, 9));
+    directory.put_own(moved_to(1, 7));
+    directory.put_local(agent(7, BOB, 2));
+    directory.install_roster(member(2, 1), vec![moved_to(2, 9)]);
+    let open = || directory.unless_moved(&address(BOB), Way::Here(None), || ()).is_some();
+    assert!(directory.arrivals().holds(&address(BOB)) && open(), "it is handed on from here");
+    directory.put_own(RosterEntry { tombstone: Some(UnixMillis(900)), ..moved_to(1, 7) });
+    assert!(!open(), "nothing is handed on from here any more");
 }

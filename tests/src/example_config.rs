@@ -6,7 +6,7 @@ use syn::{Attribute, Expr, Fields, Item, Lit, Meta};
 use toml::{Table, Value};
 
 /// Where each table's struct is declared: the table's path in the file, the source, the struct.
-const STRUCTS: [(&str, &str, &str); 17] = [
+const STRUCTS: [(&str, &str, &str); 18] = [
     ("", "node/src/config.rs", "Config"),
     ("store", "store/src/config.rs", "Config"),
     ("message", "node/src/message/mod.rs", "Config"),

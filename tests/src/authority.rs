@@ -41,12 +41,34 @@ impl Authority {
     /// # Errors
     /// When none can be made.
     pub fn vouches_for(&self, names: &[&str]) -> Result<(String, String)> {
+        self.vouches_until(names, 4000)
+    }
+
+    /// The same until the beginning of a year.
+    ///
+    /// # Errors
+    /// When none can be made.
+    pub fn vouches_until(&self, names: &[&str], year: i32) -> Result<(String, String)> {
         let key = KeyPair::generate()?;
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names)?;
-        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(4000, 1, 1));
+        let params = in_force(names, year)?;
         Ok((params.signed_by(&key, &self.certificate, &self.key)?.pem(), key.serialize_pem()))
     }
+}
+
+/// A certificate that vouches for itself, and its key.
+///
+/// # Errors
+/// When none can be made.
+pub fn self_signed(names: &[&str]) -> Result<(String, String)> {
+    let key = KeyPair::generate()?;
+    Ok((in_force(names, 4000)?.self_signed(&key)?.pem(), key.serialize_pem()))
+}
+
+fn in_force(names: &[&str], year: i32) -> Result<CertificateParams> {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names)?;
+    (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(year, 1, 1));
+    Ok(params)
 }
 
 impl fmt::Debug for Authority {

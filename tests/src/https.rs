@@ -26,6 +26,8 @@ pub enum Answer {
     Redirect(String),
     /// 200, and text without end.
     Endless,
+    /// 200, and a space every tenth of a second, until the other end goes away.
+    Drip,
     /// Nothing, until the other end goes away.
     Silence,
 }
@@ -79,7 +81,15 @@ impl HttpsServer {
     /// # Errors
     /// As [`Self::start`].
     pub fn at(address: SocketAddr, authority: &Authority, names: &[&str]) -> Result<Self> {
-        let (tls, authority) = (certified(authority, names)?, authority.pem());
+        Self::showing(address, authority, &authority.vouches_for(names)?)
+    }
+
+    /// A server that shows this certificate, with its key; `authority` is whom others may believe.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn showing(address: SocketAddr, authority: &Authority, issued: &(String, String)) -> Result<Self> {
+        let (tls, authority) = (certified(issued)?, authority.pem());
         let listener = TcpListener::bind(address)?;
         let (address, books) = (listener.local_addr()?, Arc::<Mutex<Books>>::default());
         let stopped = Arc::<AtomicBool>::default();
@@ -171,8 +181,7 @@ impl Drop for HttpsServer {
     }
 }
 
-fn certified(authority: &Authority, names: &[&str]) -> Result<Arc<ServerConfig>> {
-    let (certificate, key) = authority.vouches_for(names)?;
+fn certified((certificate, key): &(String, String)) -> Result<Arc<ServerConfig>> {
     let certificate = CertificateDer::from_pem_slice(certificate.as_bytes())?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -260,6 +269,14 @@ fn say(out: &mut StreamOwned<ServerConnection, TcpStream>, answer: Answer) -> io
             write!(out, "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")?;
             loop {
                 out.write_all(&[b' '; 4096])?;
+            }
+        }
+        Answer::Drip => {
+            write!(out, "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")?;
+            loop {
+                out.write_all(b" ")?;
+                out.flush()?;
+                std::thread::sleep(std::time::Duration::from_millis(100));
             }
         }
         Answer::Silence => out.read_to_end(&mut Vec::new()).map(drop),

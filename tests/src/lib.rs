@@ -20,6 +20,7 @@ pub mod node;
 pub mod place;
 pub mod power;
 pub mod provider;
+pub mod provider_node;
 pub mod shell;
 pub mod shell_client;
 pub mod socket;

@@ -282,6 +282,60 @@ async fn whatever_is_wrong_is_refused_by_its_code_written_down_and_leaves_nothin
     Ok(())
 }
 
+/// Providers that cannot be believed, by the first label of their domain: what the registry says, and the
+/// refusal.
+fn false_providers(port: u16) -> Vec<(&'static str, Answer, (u16, &'static str))> {
+    let entry = |name: &str, endpoint: &str| {
+        let print = AgentKey::from_seed(&[PROVIDER_KEY; 32]).public().fingerprint();
+        let domain = format!("{name}.test");
+        Answer::Page(
+            json!({"provider": domain, "endpoint": endpoint, "fingerprint": print, "verified": true})
+                .to_string(),
+        )
+    };
+    let (no, silent) = ((403, "provider_not_trusted"), (503, "unavailable"));
+    let elsewhere = Answer::Redirect(format!("https://{REGISTRY}:{port}/providers/{AWAY}"));
+    vec![
+        ("moved", elsewhere, no),
+        ("endless", Answer::Endless, no),
+        ("junk", Answer::Page("<html>it works</html>".to_owned()), no),
+        ("plain", entry("plain", "http://api.away.test/v1"), no),
+        ("inward", entry("inward", "https://10.0.0.1/v1"), no),
+        ("metadata", entry("metadata", "https://[::ffff:169.254.169.254]/v1"), no),
+        ("other", entry("somebody", "https://api.away.test/v1"), no),
+        // The certificate there is for other names, so that nothing shows a key.
+        ("misnamed", entry("misnamed", &format!("https://wrong.test:{port}/v1")), no),
+        ("another-key", entry("another-key", &format!("https://api.away.test:{port}/v9")), no),
+        ("broken", Answer::Status(500), silent),
+        ("slow", Answer::Drip, silent),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_of_a_provider_that_cannot_be_found_or_believed_is_refused_and_leaves_nothing_behind()
+-> Result<()> {
+    let settings =
+        "mode = \"open\"\nlook_ups_per_minute = 1000\n[federation.limits]\nfailures_per_minute = 0\n";
+    let world = World::new(settings).await?;
+    let port = world.web.address.port();
+    world.names.is_at("wrong.test", &[Ipv4Addr::LOCALHOST]);
+    let info = json!({"public_key": AgentKey::from_seed(&[ANOTHER_KEY; 32]).public().to_pem()});
+    world.web.answers(&format!("api.away.test:{port}/v9/info"), Answer::Page(info.to_string()));
+    for (name, answer, expected) in false_providers(port) {
+        let domain = format!("{name}.test");
+        world.web.answers(&format!("{REGISTRY}:{port}/providers/{domain}"), answer);
+        let mail = Message::new("msg_1_false", &format!("eve@far.{domain}"), EVES_KEY, BOB)?;
+        let said = world.post(&mail.by(&domain, PROVIDER_KEY)?).await?;
+        assert_eq!(said.refusal(), expected, "{name}: {said:?}");
+        ensure!(said.body["accepted"] == false && said.body["message"].is_string(), "{name}: {said:?}");
+        assert_eq!(said.retry_after.is_some(), expected.0 == 503, "{name}: {said:?}");
+        world.audited(&["federation.refused", &domain, expected.1, "delivered=false"]).await?;
+    }
+    assert_eq!((world.remembered().await?, world.bob.pending().await?.len()), ((0, 404), 0));
+    ensure!(world.bring("msg_1_true").await?.status == 200, "away.test is believed");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_key_than_the_first_waits_for_the_owner_and_a_stolen_one_is_not_believed_again() -> Result<()>
 {

@@ -32,6 +32,8 @@ pub struct Node {
     /// Where the node's system calls are recorded, if they are.
     record: Option<PathBuf>,
     clock: Option<WrongClock>,
+    /// A certificate authority that its commands believe.
+    authority: Option<PathBuf>,
     /// The binary it runs, if not the one under test.
     binary: Option<PathBuf>,
 }
@@ -62,8 +64,14 @@ impl Node {
             ready: None,
             record: None,
             clock: None,
+            authority: None,
             binary: None,
         })
+    }
+
+    /// Its commands believe the authority in this file, instead of the system's.
+    pub fn believes(&mut self, authority: &Path) {
+        self.authority = Some(authority.to_owned());
     }
 
     /// Adds options for the next start.
@@ -236,6 +244,9 @@ impl Node {
         command.env("AMESH_DATA_DIR", self.data_dir()).env("HOME", self.dir.path());
         if let Some(clock) = &self.clock {
             clock.set(&mut command);
+        }
+        if let Some(authority) = &self.authority {
+            command.env("SSL_CERT_FILE", authority);
         }
         command
     }

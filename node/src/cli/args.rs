@@ -267,6 +267,9 @@ pub struct RegisterArgs {
     /// The name there [default: the agent's name].
     #[arg(long, short, value_name = "NAME")]
     pub name: Option<String>,
+    /// Let the running node fetch the mail that waits there, from now on.
+    #[arg(long)]
+    pub fetch: bool,
     /// Register again.
     #[arg(long, short)]
     pub force: bool,

@@ -3,7 +3,7 @@
 use super::args::{InitArgs, RegisterArgs};
 use super::context::Context;
 use super::output::Trouble;
-use super::session::{self, Application};
+use super::session::{self, Application, Session};
 use crate::client::find::NodeFile;
 use crate::client::home::AgentHome;
 use crate::client::identity::{Identity, NewIdentity};
@@ -198,9 +198,12 @@ pub(super) async fn register(ctx: &Context, args: &RegisterArgs) -> anyhow::Resu
         .into_iter()
         .find(|one| one.provider == provider || one.api_url.starts_with(&place))
         .filter(|one| !elsewhere(one));
+    if args.fetch && here.is_some() {
+        return Err(Trouble::usage("--fetch is for other providers; this node has its agents' mail").into());
+    }
     if let (Some(known), false) = (&known, args.force) {
         ctx.out.note(&format!("registered already as {}; --force registers again", known.address));
-        return show(ctx, &identity);
+        return finish(ctx, &identity, known, args.fetch).await;
     }
     // The reference client calls a user key a token, too.
     let (user_keys, tokens): (Vec<&str>, Vec<&str>) =
@@ -223,6 +226,21 @@ pub(super) async fn register(ctx: &Context, args: &RegisterArgs) -> anyhow::Resu
     };
     let registration = session::register(ctx, &identity, &application).await?;
     ctx.out.note(&format!("registered with {} as {}", registration.provider, registration.address));
+    finish(ctx, &identity, &registration, args.fetch).await
+}
+
+/// With `fetch`, the agent's own node is told of the registration.
+async fn finish(
+    ctx: &Context,
+    identity: &Identity,
+    registration: &Registration,
+    fetch: bool,
+) -> anyhow::Result<()> {
+    if fetch {
+        let home = Session::open(ctx).await?;
+        home.api.hand_over(registration).await.map_err(Trouble::from)?;
+        ctx.out.note(&format!("the node fetches the mail of {}", registration.address));
+    }
     show(ctx, &Identity::load(&identity.home).map_err(Trouble::from)?)
 }
 

@@ -19,6 +19,7 @@ pub mod migrate;
 pub mod raw;
 pub mod received;
 pub mod registration;
+pub mod registrations;
 mod shell_fence;
 #[cfg(test)]
 pub(crate) mod stand_in;

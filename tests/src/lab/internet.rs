@@ -1,10 +1,11 @@
 //! The internet of the lab: the first wire, on which the test itself sits as a host with a name server (dnsmasq, from Debian) and
-//! a web server that stands in for the registry of providers. Used by stories about several organizations.
+//! a web server that stands in for the registry of providers and for one provider's API. Used by stories about several organizations.
 
 use super::lan::{Lan, shell};
 use crate::authority::{Authority, CertificateFiles};
 use crate::https::{Answer, HttpsServer};
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 pub struct Internet {
     /// Vouches for everybody.
     pub authority: Authority,
-    registry: HttpsServer,
+    web: HttpsServer,
     names: Option<NameServer>,
     records: Vec<String>,
 }
@@ -40,9 +41,15 @@ impl Lan {
         // A bridge without an address of its own takes one of its ports', and another when that one is unplugged.
         shell(&format!("ip link set br0 address 02:00:00:00:00:fa && ip addr add {HERE}/24 dev br0"))?;
         let authority = Authority::named("the lab's authority")?;
-        let registry = HttpsServer::at(SocketAddr::from((HERE, 443)), &authority, &["registry.test"])?;
-        let records = vec![format!("host-record=registry.test,{HERE}")];
-        Ok(Internet { names: Some(NameServer::with(&records)?), authority, registry, records })
+        let web = HttpsServer::at(SocketAddr::from((HERE, 443)), &authority, &["registry.test", STAND_IN])?;
+        let records =
+            vec![format!("host-record=registry.test,{HERE}"), format!("host-record={STAND_IN},{HERE}")];
+        // Everybody in the lab asks the lab's name server, as they would that of their network.
+        let resolver = tempfile::NamedTempFile::new()?.into_temp_path().keep()?;
+        std::fs::write(&resolver, format!("nameserver {HERE}\n"))?;
+        shell(&format!("mount --bind {} /etc/resolv.conf", resolver.display()))?;
+        std::fs::remove_file(&resolver)?;
+        Ok(Internet { names: Some(NameServer::with(&records)?), authority, web, records })
     }
 }
 
@@ -78,13 +85,28 @@ impl Internet {
 
     /// What the registry says of `domain`.
     pub fn registers(&self, domain: &str, entry: String) {
-        self.registry.answers(&format!("registry.test/providers/{domain}"), Answer::Page(entry));
+        self.web.answers(&format!("registry.test/providers/{domain}"), Answer::Page(entry));
+    }
+
+    /// What the stand-in at `api.polls.test` says at `path` from now on.
+    pub fn stand_in_says(&self, path: &str, answer: Answer) {
+        self.web.answers(&format!("{STAND_IN}{path}"), answer);
+    }
+
+    /// What was posted to the stand-in at `path`, in order.
+    ///
+    /// # Errors
+    /// When something is no JSON.
+    pub fn told_stand_in(&self, path: &str) -> Result<Vec<Value>> {
+        let place = format!("{STAND_IN}{path}");
+        let posted = self.web.posted().into_iter().filter(|post| post.place == place);
+        posted.map(|post| Ok(serde_json::from_slice(&post.body)?)).collect()
     }
 
     /// Which pages of the registry were asked for.
     #[must_use]
     pub fn asked_of_registry(&self) -> Vec<String> {
-        self.registry.asked()
+        self.web.asked()
     }
 
     /// A certificate for a host of these names, in a folder that has the authority's as well (`ca.pem`).
@@ -155,6 +177,8 @@ fn answers() -> bool {
     std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
 }
 
+/// The name of a provider's API that the test itself plays.
+const STAND_IN: &str = "api.polls.test";
 /// Where the test itself is on the first wire.
 const HERE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 250);
 /// Not everybody has it in the path.

@@ -178,6 +178,13 @@ async fn waiting(node: &Node, domain: &str) -> Result<Value> {
     .await
 }
 
+/// The log has a line of the audit with all of these words.
+async fn audited(node: &Node, words: &[&str]) -> Result<()> {
+    let is_it =
+        |line: &str| line.contains("federation::audit") && words.iter().all(|word| line.contains(word));
+    wait_until("a line of the audit", || async { Ok(node.log().lines().any(is_it)) }).await
+}
+
 async fn fate(alice: &TestAgent, id: &str, status: &str) -> Result<Value> {
     wait_for(&format!("{id} to be {status}"), || async {
         let fate = alice.fate(id).await?;
@@ -217,6 +224,7 @@ async fn mail_is_delivered_signed_by_the_provider_and_its_result_is_the_result_o
         (&json!("delivered"), &json!("websocket")),
         "{second}"
     );
+    audited(&node, &["federation.sent", CORP, &alice.address, KIM, "delivered=true"]).await?;
     world.corp_answers(DELIVER, taken(false));
     let third = alice.route(&Letter::new(KIM, "and again", "hello")).await?.ok()?;
     assert_eq!(
@@ -259,6 +267,7 @@ async fn what_a_provider_will_never_take_comes_back_to_its_sender_once_and_is_no
     .await?;
     ensure!(notices.len() == 1 && notices[0].from.starts_with("system@"), "{notices:?}");
     assert_eq!(notices[0].whole["payload"]["context"]["id"], id);
+    audited(&node, &["federation.bounced", CORP, &id, "recipient_not_found", "delivered=false"]).await?;
     node.restart().await?;
     let alice = node.found_by(&alice)?;
     let after = alice.send(KIM, "after").await?;

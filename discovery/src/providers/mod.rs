@@ -178,6 +178,8 @@ struct Inner {
     /// By domain: whoever asks for the same waits for the first answer.
     under_way: Mutex<HashMap<String, Arc<Semaphore>>>,
     places: Semaphore,
+    /// Of domains that were found before: names that lead nowhere keep none of them waiting.
+    known_places: Semaphore,
 }
 
 impl Providers {
@@ -192,6 +194,7 @@ impl Providers {
             register: Mutex::default(),
             under_way: Mutex::default(),
             places: Semaphore::new(AT_A_TIME),
+            known_places: Semaphore::new(AT_A_TIME),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -221,12 +224,13 @@ impl Providers {
             return Ok(known);
         }
         let turn = self.turn(&domain);
-        // Neither semaphore is ever closed.
+        // No semaphore is ever closed.
         let _turn = turn.acquire().await;
         if let Some(known) = self.cache().fresh(&domain, now) {
             return Ok(known);
         }
-        let _place = self.inner.places.acquire().await;
+        let places = if self.was_found(&domain) { &self.inner.known_places } else { &self.inner.places };
+        let _place = places.acquire().await;
         let asked = steps::ask(&self.inner, &domain, pinned).await;
         let may_stand_in = !self.inner.settings.off.contains(&Step::StaleCache);
         let looked = self.cache().keep(&domain, asked, now, may_stand_in);
@@ -310,7 +314,7 @@ fn checked(domain: &str) -> Result<String, NotLookedUp> {
     Ok(domain)
 }
 
-/// Look-ups that go on side by side.
+/// Look-ups that go on side by side, of domains that were found before and of others each.
 const AT_A_TIME: usize = 8;
 /// Domains that are looked up or waited for.
 const REMEMBERED: usize = 1024;

@@ -18,6 +18,7 @@ const NAME: &str = "_amp._tcp.corp.io.";
 const WELL_KNOWN: &str = "https://corp.io/.well-known/agent-messaging.json";
 const REGISTRY: &str = "https://registry.example/providers/corp.io";
 const INFO: &str = "https://api.corp.io/v1/info";
+const HANGS: &str = "nothing, for ever";
 const START: Duration = Duration::from_secs(1);
 
 impl World {
@@ -28,6 +29,11 @@ impl World {
     fn fails(&self, question: &str) {
         let failure = AskError::Failed("no answer in time".to_owned());
         self.answers.lock().unwrap().insert(question.to_owned(), Err(failure));
+    }
+
+    /// Whoever asks waits for ever.
+    fn hangs(&self, question: &str) {
+        self.answers.lock().unwrap().insert(question.to_owned(), Err(AskError::Failed(HANGS.to_owned())));
     }
 
     fn forgets(&self, question: &str) {
@@ -59,7 +65,10 @@ impl Texts for World {
 
 impl Pages for World {
     fn page<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, AskError>> {
-        std::future::ready(self.answer(url).map(String::into_bytes)).boxed()
+        match self.answer(url) {
+            Err(AskError::Failed(why)) if why == HANGS => std::future::pending().boxed(),
+            answer => std::future::ready(answer.map(String::into_bytes)).boxed(),
+        }
     }
 
     fn judge<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<(), AskError>> {
@@ -312,4 +321,26 @@ async fn the_registry_checks_a_key_and_is_believed_for_a_day_whatever_dns_says()
     assert_eq!(registered(&providers, 1, 25 * hour).await, Some(true));
     assert_eq!(registered(&providers, 1, 27 * hour).await, None);
     assert_eq!(world.asked(), 4);
+}
+
+#[tokio::test]
+async fn names_that_keep_everybody_waiting_hold_up_no_provider_that_was_found_before() {
+    let world = World::default();
+    world.says(WELL_KNOWN, document(1));
+    let providers = world.providers(&[]);
+    assert_eq!(found(&providers, START).await.0, Some(Step::WellKnown));
+    let domains: Vec<_> = (0..AT_A_TIME * 2).map(|number| format!("hang{number}.test")).collect();
+    for domain in &domains {
+        world.hangs(&format!("https://{domain}/.well-known/agent-messaging.json"));
+    }
+    let later = START + Duration::from_secs(7_200);
+    let hanging =
+        futures_util::future::join_all(domains.iter().map(|domain| providers.look_up(domain, None, later)));
+    let asked = world.asked();
+    tokio::select! {
+        biased;
+        _ = hanging => panic!("they hang"),
+        again = found(&providers, later) => assert_eq!(again.0, Some(Step::WellKnown)),
+    }
+    assert!(world.asked() > asked + AT_A_TIME, "all places of others were taken");
 }

@@ -303,5 +303,7 @@ impl Federation {
     }
 }
 
+/// Where every delivery, in and out, is written down (FED-17).
+const AUDIT: &str = "amesh::federation::audit";
 const STRANGERS: usize = 4;
 const BUSY_S: u64 = 5;

@@ -6,7 +6,11 @@ use super::accept::{Draft, Source};
 use crate::agents::directory::Directory;
 use amesh_proto::address::Address;
 use amesh_proto::node_id::NodeId;
+use amesh_store::{Destination, OutboxEntry};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Mail between this mesh and other providers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,3 +70,39 @@ impl Config {
             && (self.providers.is_empty() || self.providers.iter().any(is_theirs))
     }
 }
+
+/// Members that take nothing from outside by this gateway: their owners name another, or none. A provider is told so before it is
+/// told that its message was taken, for afterwards nobody could tell it (AMP 06 has no word for that).
+#[derive(Debug, Default)]
+pub(super) struct ClosedMembers(Mutex<HashMap<NodeId, Duration>>);
+
+impl ClosedMembers {
+    /// Whether `member` refused such mail lately.
+    pub(super) fn holds(&self, member: NodeId, now: Duration) -> bool {
+        self.table().get(&member).is_some_and(|since| now.saturating_sub(*since) < CLOSED_FOR)
+    }
+
+    /// Mail that came from outside ends here: it is written down, and kept in mind if it was for its carrier's sake.
+    pub(super) fn ended(&self, destination: &Destination, entry: &OutboxEntry, code: &str, now: Duration) {
+        let mail = &entry.mail;
+        let (sender, recipient) = (mail.from.as_str(), mail.to.as_str());
+        tracing::info!(
+            target: AUDIT, event = "federation.undelivered", from_provider = mail.from.provider(), message_id = mail.id.as_str(),
+            sender, recipient, delivered = false, error = code
+        );
+        if let (Destination::Node(member), "forbidden") = (destination, code) {
+            let mut table = self.table();
+            table.retain(|_, since| now.saturating_sub(*since) < CLOSED_FOR);
+            table.insert(*member, now);
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<NodeId, Duration>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Then the next message shows whether the owner has thought better of it.
+const CLOSED_FOR: Duration = Duration::from_secs(600);
+/// As in `federation`.
+const AUDIT: &str = "amesh::federation::audit";

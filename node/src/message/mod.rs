@@ -153,6 +153,7 @@ struct Inner {
     /// Messages that links brought, by recipient; where that is limited.
     by_link: Option<PerMinute<AgentNo>>,
     elsewhere: OnceLock<Arc<dyn Elsewhere>>,
+    closed: gateway::ClosedMembers,
     /// The owner's, where there are some.
     injection_rules: OnceLock<Rules>,
     /// Set while the wall clock has jumped: nothing expires (DESIGN §5, Clocks).
@@ -201,6 +202,7 @@ impl Hallway {
             faults,
             by_link,
             elsewhere,
+            closed: gateway::ClosedMembers::default(),
             injection_rules,
             clock_is_off,
         };
@@ -315,9 +317,19 @@ impl Hallway {
             provider: &directory.naming().provider,
             provider_served: inner.deliver.is_served(&foreign),
             way_out: inner.config.gateway.way_out(directory),
-            carried_on: inner.config.gateway.carries(&verified.draft, directory),
+            carried_on: inner.config.gateway.carries(&verified.draft, directory)
+                && !self.is_closed_to(&verified.draft, instant),
         })?;
         Ok(commit::prepared(verified, plan, now))
+    }
+
+    /// Whether a provider's message is for a member that takes none by this gateway.
+    fn is_closed_to(&self, draft: &accept::Draft, instant: Duration) -> bool {
+        matches!(draft.source, accept::Source::Provider(_))
+            && match self.inner.agents.directory().resolve(&draft.mail.to) {
+                Resolution::Remote { node, .. } => self.inner.closed.holds(node, instant),
+                _ => false,
+            }
     }
 
     /// RAT-3 for mail that a link brings: before its signature is looked at.

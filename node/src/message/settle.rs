@@ -63,6 +63,7 @@ impl Hallway {
                 Settled::Refused { code, detail } => {
                     let entry = self.waiting(destination, seq);
                     let notice = entry.as_ref().and_then(|entry| self.bounce(entry, &code, &detail));
+                    entry.iter().for_each(|entry| self.ended_for_outsider(destination, entry, &code));
                     noticed.extend(entry);
                     Settlement::Refused { code, detail, notice }
                 }
@@ -75,6 +76,13 @@ impl Hallway {
         }
         noticed.iter().for_each(|entry| self.told_of_ending(entry.sender, &entry.mail));
         Ok(())
+    }
+
+    fn ended_for_outsider(&self, destination: &Destination, entry: &OutboxEntry, code: &str) {
+        let is_ours = self.inner.agents.directory().naming().is_ours(&entry.mail.from);
+        if entry.sender.is_none() && !is_ours {
+            self.inner.closed.ended(destination, entry, code, self.inner.clock.monotonic());
+        }
     }
 
     fn waiting(&self, destination: &Destination, seq: Seq) -> Option<OutboxEntry> {

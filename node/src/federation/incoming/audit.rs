@@ -2,6 +2,7 @@
 //! `AMESH_LOG=amesh::federation::audit=info` shows only these.
 
 use super::NotTaken;
+use crate::federation::AUDIT;
 use crate::message::{Accepted, Status};
 use amesh_proto::api::route::RouteRequest;
 
@@ -27,7 +28,7 @@ pub(super) fn note(provider: &str, facts: &Facts, taken: &Result<Accepted, NotTa
             let delivered = accepted.status == Status::Delivered;
             let (provider, Facts { id, sender, recipient }) = (clipped(provider), facts);
             tracing::info!(
-                target: TARGET, event = "federation.received", from_provider = ?provider, message_id = ?id, ?sender,
+                target: AUDIT, event = "federation.received", from_provider = ?provider, message_id = ?id, ?sender,
                 ?recipient, delivered, repeat = accepted.repeat
             );
         }
@@ -43,7 +44,7 @@ pub fn turned_away(provider: Option<&str>, code: &str) {
 fn refused(provider: &str, facts: &Facts, error: &str) {
     let (provider, Facts { id, sender, recipient }) = (clipped(provider), facts);
     tracing::info!(
-        target: TARGET, event = "federation.refused", from_provider = ?provider, message_id = ?id, ?sender, ?recipient,
+        target: AUDIT, event = "federation.refused", from_provider = ?provider, message_id = ?id, ?sender, ?recipient,
         delivered = false, error
     );
 }
@@ -52,5 +53,4 @@ fn clipped(text: &str) -> String {
     text.chars().take(LONGEST).collect()
 }
 
-const TARGET: &str = "amesh::federation::audit";
 const LONGEST: usize = 254;

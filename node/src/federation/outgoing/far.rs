@@ -27,8 +27,21 @@ struct State {
     served: bool,
     /// When the last failure was counted.
     failed_at: Duration,
+    /// Until when it counts as slow.
+    slow_until: Duration,
     /// The base of its API, and the URL below it that answered as one that takes deliveries.
     takes_at: Option<(String, String)>,
+}
+
+/// How a provider has answered lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// At once.
+    Steady,
+    /// At length: whoever has an answer trickle in takes no place of the others.
+    Slow,
+    /// Not yet, or not the last time.
+    Doubtful,
 }
 
 impl Far {
@@ -37,6 +50,7 @@ impl Far {
             condition: Condition::new(Kind::Provider, retry),
             served: false,
             failed_at: Duration::ZERO,
+            slow_until: Duration::ZERO,
             takes_at: None,
         };
         Self {
@@ -102,6 +116,23 @@ impl Far {
         }
     }
 
+    /// An attempt that is over at `now` took so long.
+    pub(super) fn took(&self, time: Duration, now: Duration) {
+        if time > SLOW {
+            self.state().slow_until = now + SLOW_FOR;
+        }
+    }
+
+    /// Which places an attempt at `now` takes.
+    pub(super) fn pace(&self, now: Duration) -> Pace {
+        let state = self.state();
+        match state.condition.is_well() {
+            false => Pace::Doubtful,
+            true if now < state.slow_until => Pace::Slow,
+            true => Pace::Steady,
+        }
+    }
+
     /// It came to us.
     pub(super) fn came(&self, at: UnixMillis) {
         self.state().condition.came(at);
@@ -132,9 +163,28 @@ impl Far {
     }
 }
 
+/// An attempt that takes longer is slow, and says that others will be: one quick answer proves nothing.
+const SLOW: Duration = Duration::from_secs(2);
+const SLOW_FOR: Duration = Duration::from_secs(600);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_answers_slowly_takes_no_place_of_those_who_do_not_for_a_while() {
+        let far = Far::new("corp.io", retry::Config::default());
+        let (quick, slow, now) = (Duration::from_secs(1), Duration::from_secs(19), Duration::from_secs(100));
+        assert_eq!(far.pace(now), Pace::Doubtful);
+        far.took(quick, now);
+        far.reached(now, UnixMillis(1));
+        assert_eq!(far.pace(now), Pace::Steady);
+        far.took(slow, now);
+        far.took(quick, now);
+        assert_eq!((far.pace(now), far.pace(now + SLOW_FOR)), (Pace::Slow, Pace::Steady));
+        far.failed(now, now, "502".to_owned(), None);
+        assert_eq!(far.pace(now), Pace::Doubtful);
+    }
 
     #[test]
     fn attempts_that_fail_together_count_as_one() {

@@ -3,8 +3,8 @@
 //! is doing.
 //!
 //! Every provider for which mail waits has a `worker`, which ends when nothing waits. What a dead one costs the others is
-//! nothing: it has a connection, a queue and a pause of its own, and who is not known to answer is tried from `doubtful`, so
-//! that any number of them never takes a place of those that do.
+//! nothing: it has a connection, a queue and a pause of its own, and who is not known to answer is tried from `doubtful`, and who
+//! answers slowly from `slow`, so that any number of them never takes a place of those that do.
 
 mod client;
 mod far;
@@ -63,6 +63,8 @@ pub(super) struct Shared {
     in_flight: usize,
     /// Deliveries under way at a time to providers that answer.
     steady: Arc<Semaphore>,
+    /// The same, to those that answer slowly.
+    slow: Arc<Semaphore>,
     /// The same, to those that have not answered yet, or not lately.
     doubtful: Arc<Semaphore>,
     table: Mutex<HashMap<String, Arc<Far>>>,
@@ -87,6 +89,7 @@ impl Federation {
             tasks: tasks.clone(),
             in_flight: self.inner.sending.in_flight.max(1),
             steady: Arc::new(Semaphore::new(STEADY)),
+            slow: Arc::new(Semaphore::new(SLOW)),
             doubtful: Arc::new(Semaphore::new(DOUBTFUL)),
             table: Mutex::default(),
         });
@@ -258,6 +261,7 @@ impl Carrier for ProviderCarrier {
 /// Providers with a worker, or remembered from one.
 const PROVIDERS: usize = 4096;
 const STEADY: usize = 256;
+const SLOW: usize = 64;
 const DOUBTFUL: usize = 64;
 /// With fewer messages than this waiting, a verdict comes within milliseconds.
 const LIGHT: u32 = 8;

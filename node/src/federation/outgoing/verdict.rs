@@ -71,7 +71,8 @@ pub(super) fn nowhere(answers: Vec<ForwardAnswer>) -> Outcome {
 
 fn refused(answer: &ForwardAnswer, otherwise: &str) -> Outcome {
     let code = answer.code_or(otherwise).to_owned();
-    Outcome::Refused { code, detail: answer.message.clone().unwrap_or_default() }
+    let detail = answer.message.iter().flat_map(|message| message.chars()).take(DETAIL).collect();
+    Outcome::Refused { code, detail }
 }
 
 fn clocks(answer: &ForwardAnswer) -> Outcome {
@@ -89,6 +90,9 @@ fn with_code(said: String, answer: Option<&ForwardAnswer>) -> String {
         _ => said,
     }
 }
+
+/// Characters of a provider's own words that are kept.
+const DETAIL: usize = 500;
 
 #[cfg(test)]
 mod tests {

@@ -3,11 +3,11 @@
 //! a while, and then tried with one message. Started by [`Shared::serve`].
 
 use super::Shared;
-use super::far::Far;
+use super::far::{Far, Pace};
 use super::letter::Letter;
 use super::verdict::Outcome;
 use super::whose;
-use crate::federation::{Source, Untrusted};
+use crate::federation::{AUDIT, Source, Untrusted};
 use crate::message::retry::Kind;
 use crate::message::{Held, Method, Settled, Turns};
 use amesh_proto::api::http_mesh::ForwardAnswer;
@@ -160,11 +160,19 @@ impl Worker {
         let domain = &self.far.domain;
         let settled = match outcome {
             Outcome::Taken(answer) => {
-                tracing::info!(%domain, from, to, id, "delivered to another provider");
-                by_provider(*answer)
+                let settled = by_provider(*answer);
+                let delivered = matches!(settled, Settled::ByProvider { delivered: true, .. });
+                tracing::info!(
+                    target: AUDIT, event = "federation.sent", to_provider = domain, message_id = id, sender = from,
+                    recipient = to, delivered
+                );
+                settled
             }
             Outcome::Refused { code, detail } => {
-                tracing::info!(%domain, from, to, id, code, "refused by another provider");
+                tracing::info!(
+                    target: AUDIT, event = "federation.bounced", to_provider = domain, message_id = id, sender = from,
+                    recipient = to, delivered = false, error = code
+                );
                 Settled::Refused { code, detail }
             }
             Outcome::Later { reason, patience } => return self.put_off(place, began, reason, patience),
@@ -241,12 +249,19 @@ async fn attempt(
     place: Place,
     began: Duration,
 ) -> Ended {
-    let places = if far.is_well() { &shared.steady } else { &shared.doubtful };
+    let places = match far.pace(began) {
+        Pace::Steady => &shared.steady,
+        Pace::Slow => &shared.slow,
+        Pace::Doubtful => &shared.doubtful,
+    };
     // Never closed.
     let _place = places.clone().acquire_owned().await;
     let mail = &entry.mail;
     let about = [mail.from.to_string(), mail.to.to_string(), mail.id.to_string()];
+    let placed = shared.clock.monotonic();
     let outcome = deliver(&shared, &far, entry).await;
+    let now = shared.clock.monotonic();
+    far.took(now.saturating_sub(placed), now);
     Ended { place, began, about, outcome }
 }
 

@@ -197,32 +197,52 @@ async fn only_the_gateway_brings_mail_of_other_providers_and_its_key_is_held_aga
 
 #[tokio::test]
 async fn what_a_provider_brings_goes_on_to_the_members_whose_agents_the_owner_lets_have_it() {
-    let brought = |house: &House| {
-        let body = format!(
-            r#"{{"envelope":{{"id":"msg_1_a","from":"{EVE}","to":"{}","subject":"hello","priority":"normal","timestamp":"{}","signature":"{}"}},"payload":{PAYLOAD}}}"#,
-            address("al"),
-            house.hallway.inner.clock.now().to_rfc3339(),
-            signature("eve", EVE, &address("al"), PAYLOAD),
-        );
-        Incoming::FromProvider(Box::new(Federated {
-            provider: "far.test".into(),
-            sender: Address::parse(EVE, &["far.test"]).unwrap(),
-            key: key_of("eve").public(),
-            queued_at: None,
-            request: Box::new(RouteRequest::parse(body.as_bytes()).unwrap()),
-        }))
-    };
     let house = gate(|gateway| gateway.agents = vec!["al".to_owned()]);
-    let accepted = house.hallway.submit(brought(&house)).await.unwrap();
+    let accepted = house.hallway.submit(by_provider(&house, "msg_1_a")).await.unwrap();
     assert_eq!((accepted.status, accepted.remote_host.as_deref()), (Status::Queued, Some("host2")));
     let [entry] = house.outbox().try_into().unwrap();
     assert_eq!((entry.mail.from.as_str(), entry.mail.payload.as_slice()), (EVE, PAYLOAD.as_bytes()));
     for closed in
         [gate(|gateway| gateway.on = false), gate(|gateway| gateway.agents = vec!["bob".to_owned()])]
     {
-        assert_eq!(closed.hallway.submit(brought(&closed)).await.unwrap_err().code(), "not_found");
+        assert_eq!(
+            closed.hallway.submit(by_provider(&closed, "msg_1_a")).await.unwrap_err().code(),
+            "not_found"
+        );
         assert!(closed.outbox().is_empty());
     }
+}
+
+/// Eve's message to `al`, as her provider brings it.
+fn by_provider(house: &House, id: &str) -> Incoming {
+    let body = format!(
+        r#"{{"envelope":{{"id":"{id}","from":"{EVE}","to":"{}","subject":"hello","priority":"normal","timestamp":"{}","signature":"{}"}},"payload":{PAYLOAD}}}"#,
+        address("al"),
+        house.hallway.inner.clock.now().to_rfc3339(),
+        signature("eve", EVE, &address("al"), PAYLOAD),
+    );
+    Incoming::FromProvider(Box::new(Federated {
+        provider: "far.test".into(),
+        sender: Address::parse(EVE, &["far.test"]).unwrap(),
+        key: key_of("eve").public(),
+        queued_at: None,
+        request: Box::new(RouteRequest::parse(body.as_bytes()).unwrap()),
+    }))
+}
+
+#[tokio::test]
+async fn a_member_that_takes_nothing_by_this_gateway_is_known_before_the_next_message_is_taken_for_it() {
+    let house = gate(|_| ());
+    for (id, code) in [("msg_1_a", "not_found"), ("msg_1_b", "forbidden")] {
+        house.hallway.submit(by_provider(&house, id)).await.unwrap();
+        let refused = Settled::Refused { code: code.to_owned(), detail: String::new() };
+        house.hallway.settle(&there(), vec![(house.outbox()[0].seq, refused)]).await.unwrap();
+    }
+    let refusal = house.hallway.submit(by_provider(&house, "msg_1_c")).await.unwrap_err();
+    assert_eq!((refusal.code(), house.outbox().len()), ("not_found", 0));
+    house.clock.advance(std::time::Duration::from_secs(600));
+    house.hallway.submit(by_provider(&house, "msg_1_c")).await.unwrap();
+    assert_eq!(house.outbox().len(), 1, "its owner may have named this gateway by now");
 }
 
 const PAYLOAD: &str = r#"{"message":"hi","type":"request"}"#;

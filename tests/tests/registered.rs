@@ -28,7 +28,7 @@ async fn home(
     settings: &str,
 ) -> Result<Node> {
     let text = format!(
-        "ca_certificates = [{authority:?}]\n[federation]\nresolvers = [\"{}\"]\n[registrations]\npoll_s = 1\n{settings}",
+        "ca_certificates = [{authority:?}]\n[federation]\nresolvers = [\"{}\"]\n[registrations]\n{settings}",
         names.address
     );
     let file = files.path("home.toml");
@@ -38,7 +38,7 @@ async fn home(
     Ok(node)
 }
 
-const LOOPBACK: &str = "allow_addresses = [\"127.0.0.1\"]\n";
+const LOOPBACK: &str = "poll_s = 1\nallow_addresses = [\"127.0.0.1\"]\n";
 
 async fn hand_over(node: &Node, agent: &TestAgent, provider: &str, registration: &Value) -> Result<Reply> {
     let path = format!("/v1/agents/me/registrations/{provider}");
@@ -51,20 +51,42 @@ async fn state(agent: &TestAgent) -> Result<Value> {
     Ok(shown["registrations"][0].clone())
 }
 
+/// A provider behind a real certificate, with Alice and Carol, and a node at home that reads `settings`.
+struct World {
+    files: CertificateFiles,
+    corp: Node,
+    home: Node,
+    _names: NameServer,
+}
+
+impl World {
+    async fn with(settings: &str) -> Result<Self> {
+        let authority = Authority::named("one")?;
+        let files = CertificateFiles::with(&authority.vouches_for(&["api.corp.test"])?)?;
+        let (names, ca) = (NameServer::start()?, files.path("ca.pem"));
+        names.is_at("api.corp.test", &[Ipv4Addr::LOCALHOST]);
+        std::fs::write(&ca, authority.pem())?;
+        std::fs::write(files.path("corp.toml"), files.settings())?;
+        let file = files.path("corp.toml");
+        let options = ["--config", &file.to_string_lossy(), "--api", "0.0.0.0:0", "--provider", "corp.test"];
+        let mut corp = Node::on_loopback("corp")?.with(&options);
+        corp.start().await?;
+        let home = home(&files, &ca, &names, settings).await?;
+        Ok(Self { files, corp, home, _names: names })
+    }
+
+    /// What Alice, who is `there` at the provider, hands over.
+    fn registration(&self, there: &TestAgent) -> Result<Value> {
+        let port = self.corp.ready()?.secure.context("no door with TLS")?.port();
+        let url = format!("https://api.corp.test:{port}");
+        Ok(json!({"api_url": url, "address": THERE, "api_key": there.key}))
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mail_at_a_provider_is_fetched_verified_once_and_also_after_a_restart() -> Result<()> {
-    let authority = Authority::named("one")?;
-    let files = CertificateFiles::with(&authority.vouches_for(&["api.corp.test"])?)?;
-    let (names, ca) = (NameServer::start()?, files.path("ca.pem"));
-    names.is_at("api.corp.test", &[Ipv4Addr::LOCALHOST]);
-    std::fs::write(&ca, authority.pem())?;
-    std::fs::write(files.path("corp.toml"), files.settings())?;
-    let file = files.path("corp.toml");
-    let options = ["--config", &file.to_string_lossy(), "--api", "0.0.0.0:0", "--provider", "corp.test"];
-    let mut corp = Node::on_loopback("corp")?.with(&options);
-    corp.start().await?;
+    let World { files: _files, mut corp, mut home, _names } = World::with(LOOPBACK).await?;
     let (alice_there, carol) = (corp.agent("alice").await?, corp.agent("carol").await?);
-    let mut home = home(&files, &ca, &names, LOOPBACK).await?;
     let (alice, bob) = (home.agent("alice").await?, home.agent("bob").await?);
     assert_eq!(alice_there.address, THERE);
 
@@ -103,6 +125,24 @@ async fn mail_at_a_provider_is_fetched_verified_once_and_also_after_a_restart() 
     assert_eq!(removed.delete(path, Some(&alice.key)).await?.status, 404);
     ensure!(!home.log().contains(&alice_there.key), "an API key is in the log");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_with_a_websocket_says_at_once_that_there_is_mail() -> Result<()> {
+    let mut world = World::with("poll_s = 3600\nallow_addresses = [\"127.0.0.1\"]\n").await?;
+    let (there, carol) = (world.corp.agent("alice").await?, world.corp.agent("carol").await?);
+    let alice = world.home.agent("alice").await?;
+    ensure!(hand_over(&world.home, &alice, "corp.test", &world.registration(&there)?).await?.status == 200);
+    let is_open = || async { Ok(state(&alice).await?["websocket"] == true) };
+    wait_until("the provider's WebSocket", is_open).await?;
+    for subject in ["one", "two"] {
+        carol.send(THERE, subject).await?;
+        let come = || async { Ok(alice.pending().await?.into_iter().find(|mail| mail.subject == subject)) };
+        wait_for(subject, come).await?;
+    }
+    wait_until("the acknowledgement there", || async { Ok(there.pending().await?.is_empty()) }).await?;
+    world.corp.kill()?;
+    wait_until("its end", || async { Ok(state(&alice).await?["websocket"] == false) }).await
 }
 
 /// A message for Alice at away.test as that provider offers it.
@@ -190,9 +230,13 @@ async fn what_the_owner_forbids_and_what_is_no_provider_is_refused_and_private_a
     let (names, web) = (NameServer::start()?, HttpsServer::start(&["api.away.test"])?);
     names.is_at("api.away.test", &[Ipv4Addr::LOCALHOST]);
     web.keep_authority(&files.path("ca.pem"))?;
-    let home =
-        home(&files, &files.path("ca.pem"), &names, "providers = [\"away.test\", \"aimaestro.local\"]\n")
-            .await?;
+    let home = home(
+        &files,
+        &files.path("ca.pem"),
+        &names,
+        "poll_s = 1\nproviders = [\"away.test\", \"aimaestro.local\"]\n",
+    )
+    .await?;
     let alice = home.agent("alice").await?;
     let url = format!("https://api.away.test:{}/v1", web.address.port());
     let registration = |address: &str, url: &str| json!({"api_url": url, "address": address, "api_key": "k"});

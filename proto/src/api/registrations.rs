@@ -58,6 +58,9 @@ pub struct RegistrationEntry {
     /// Why it fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether the provider's WebSocket is open and says at once when there is mail; else it is asked from time to time.
+    #[serde(default)]
+    pub websocket: bool,
     /// RFC 3339: when the provider last answered as it should.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_fetched_at: Option<String>,

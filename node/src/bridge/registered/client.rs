@@ -1,5 +1,6 @@
 //! Requests to the API of a provider (AMP 08; EXT-1): over HTTPS, to addresses that were judged in the moment of connecting,
-//! with the agent's API key there. No proxy, no redirect, every wait with a deadline, answers bounded. Called by `puller`.
+//! with the agent's API key there. No proxy, no redirect, every wait with a deadline, answers bounded. Called by `puller` and
+//! `socket`.
 
 use super::config::Config;
 use super::kept::Kept;
@@ -9,7 +10,7 @@ use amesh_proto::address::Address;
 use amesh_proto::key::PublicKey;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, Method, Response, Url};
+use reqwest::{Client, ClientBuilder, Method, Response, Upgraded, Url};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -17,6 +18,8 @@ use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use url::Host;
 
 /// Why a provider did not do what it was asked for.
@@ -50,14 +53,14 @@ struct PageFace {
 pub(super) struct ProviderClient {
     config: Config,
     reach: Reach,
-    /// A resolver is told names only; whether a target may be reached depends on its port.
-    clients: Mutex<HashMap<u16, Client>>,
+    /// A resolver is told names only; whether a target may be reached depends on its port. And whether it is for a WebSocket.
+    clients: Mutex<HashMap<(u16, bool), Client>>,
 }
 
 impl ProviderClient {
     /// Makes a client at once, so that what keeps one from being made stops the start.
     pub(super) fn new(config: Config, reach: Reach) -> Result<Self, reqwest::Error> {
-        let clients = [(HTTPS, client(&config, &reach, HTTPS)?)];
+        let clients = [((HTTPS, false), client(&config, &reach, (HTTPS, false))?)];
         Ok(Self { config, reach, clients: Mutex::new(clients.into()) })
     }
 
@@ -105,6 +108,26 @@ impl ProviderClient {
         }
     }
 
+    /// Opens the provider's WebSocket: HTTP/1.1's upgrade, over a connection like any other. Nobody has said yet who asks.
+    pub(super) async fn socket(&self, kept: &Kept) -> Result<Upgraded, AskError> {
+        let url = Url::parse(&format!("{}/ws", kept.base)).map_err(|_| unusable())?;
+        if let Some(target) = literal(&url) {
+            self.reach.judge(target).map_err(|fault| out_of_reach(&fault))?;
+        }
+        let (key, request) = (generate_key(), self.client((port(&url), true))?.get(url));
+        let request = request.header("connection", "Upgrade").header("upgrade", "websocket");
+        let request = request.header("sec-websocket-version", "13").header("sec-websocket-key", &key);
+        let answer = request.send().await.map_err(|error| why(&error))?;
+        let accepted = answer.headers().get("sec-websocket-accept").and_then(|value| value.to_str().ok());
+        match answer.status().as_u16() {
+            101 if accepted == Some(derive_accept_key(key.as_bytes()).as_str()) => {
+                answer.upgrade().await.map_err(|error| why(&error))
+            }
+            101 => Err(AskError::Failed("its WebSocket answers for somebody else".to_owned())),
+            status => Err(AskError::Status(status, "")),
+        }
+    }
+
     async fn ask(
         &self,
         kept: &Kept,
@@ -112,12 +135,11 @@ impl ProviderClient {
         path: &str,
         body: Option<&'static str>,
     ) -> Result<Vec<u8>, AskError> {
-        let url = Url::parse(&format!("{}/{path}", kept.base))
-            .map_err(|_| AskError::Failed("its API's address cannot be used".to_owned()))?;
+        let url = Url::parse(&format!("{}/{path}", kept.base)).map_err(|_| unusable())?;
         if let Some(target) = literal(&url) {
             self.reach.judge(target).map_err(|fault| out_of_reach(&fault))?;
         }
-        let mut request = self.client(port(&url))?.request(method, url).bearer_auth(&kept.api_key);
+        let mut request = self.client((port(&url), false))?.request(method, url).bearer_auth(&kept.api_key);
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
@@ -131,22 +153,24 @@ impl ProviderClient {
         }
     }
 
-    fn client(&self, port: u16) -> Result<Client, AskError> {
+    fn client(&self, kind: (u16, bool)) -> Result<Client, AskError> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&port) {
+        if let Some(client) = clients.get(&kind) {
             return Ok(client.clone());
         }
-        let client = client(&self.config, &self.reach, port).map_err(|error| why(&error))?;
+        let client = client(&self.config, &self.reach, kind).map_err(|error| why(&error))?;
         if clients.len() >= CLIENTS {
             clients.clear();
         }
-        clients.insert(port, client.clone());
+        clients.insert(kind, client.clone());
         Ok(client)
     }
 }
 
-fn client(config: &Config, reach: &Reach, port: u16) -> Result<Client, reqwest::Error> {
+fn client(config: &Config, reach: &Reach, (port, socket): (u16, bool)) -> Result<Client, reqwest::Error> {
     let shape = |client: ClientBuilder| {
+        // A socket stays open.
+        let client = if socket { client.http1_only() } else { client.timeout(WHOLE) };
         client
             .user_agent(concat!("amesh/", env!("CARGO_PKG_VERSION")))
             .https_only(true)
@@ -155,7 +179,6 @@ fn client(config: &Config, reach: &Reach, port: u16) -> Result<Client, reqwest::
             .referer(false)
             .dns_resolver(Guarded { reach: reach.clone(), port })
             .connect_timeout(CONNECT)
-            .timeout(WHOLE)
             .pool_max_idle_per_host(1)
             .pool_idle_timeout(IDLE)
     };
@@ -224,6 +247,10 @@ fn why(error: &reqwest::Error) -> AskError {
         cause = deeper;
     }
     AskError::Failed(cause.to_string())
+}
+
+fn unusable() -> AskError {
+    AskError::Failed("its API's address cannot be used".to_owned())
 }
 
 fn out_of_reach(fault: &OutOfReach) -> AskError {

@@ -2,13 +2,14 @@
 //! holds what they were given there, asks that provider for their mail, and acknowledges there what is in the mailbox here.
 //!
 //! `kept` is a registration on disk, `client` speaks to a provider, `puller` fetches, one task a registration, and `judge`
-//! says whose a message is. Built by `node`; agents hand their registrations over by `http/v1/registrations`.
+//! says whose a message is; `socket` hears at once that there is mail. Built by `node`; agents hand their registrations over by `http/v1/registrations`.
 
 mod client;
 mod config;
 mod judge;
 mod kept;
 mod puller;
+mod socket;
 
 pub use config::Config;
 
@@ -29,7 +30,7 @@ use reqwest::Url;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// What registrations stand on.
@@ -116,6 +117,8 @@ type AllServed = BTreeMap<(AgentNo, Arc<str>), Arc<Served>>;
 struct Served {
     kept: Kept,
     state: Mutex<State>,
+    /// The provider says that there is mail, or its WebSocket has closed or opened.
+    told: Notify,
     /// It has been removed, or replaced.
     gone: CancellationToken,
 }
@@ -124,6 +127,8 @@ struct Served {
 struct State {
     fetched_at: Option<UnixMillis>,
     reason: Option<String>,
+    /// The provider's WebSocket is open.
+    has_socket: bool,
     /// Ids of messages there that are not taken over, and whose agent knows it.
     refused: HashSet<String>,
 }
@@ -272,7 +277,8 @@ impl Registered {
     }
 
     fn serve(&self, kept: Kept) -> Arc<Served> {
-        let served = Arc::new(Served { kept, state: Mutex::default(), gone: CancellationToken::new() });
+        let (state, told, gone) = (Mutex::default(), Notify::new(), CancellationToken::new());
+        let served = Arc::new(Served { kept, state, told, gone });
         let key = (served.kept.agent, served.kept.provider.clone());
         self.shared.served().insert(key, served.clone());
         if self.shared.config.on && self.shared.config.lists(&served.kept.provider) {
@@ -289,6 +295,14 @@ impl Served {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Notes whether the provider's WebSocket is open. Either way it is asked at once: there may be mail from before.
+    fn socket_is(&self, open: bool) {
+        let was = std::mem::replace(&mut self.state().has_socket, open);
+        if was != open {
+            self.told.notify_one();
+        }
+    }
 }
 
 fn shown(served: &Served) -> RegistrationEntry {
@@ -304,6 +318,7 @@ fn shown(served: &Served) -> RegistrationEntry {
         api_url: kept.base.clone(),
         state: word.to_owned(),
         reason: state.reason.clone(),
+        websocket: state.has_socket,
         last_fetched_at: state.fetched_at.map(|at| at.to_rfc3339()),
     }
 }

@@ -1,10 +1,10 @@
 //! Fetches for one registration (AMP 09 §Polling; EXT-1, EXT-4): asks what waits, judges it, puts it into the mailbox here, and
 //! only then acknowledges it there. A crash in between brings the same message again, which the hallway knows by its id.
-//! One task a registration.
+//! One task a registration, which holds the provider's WebSocket, too.
 
 use super::client::{AskError, Page};
 use super::judge::{Judged, NotTaken};
-use super::{Served, Shared, judge};
+use super::{Served, Shared, judge, socket};
 use crate::agents::Agent;
 use crate::message::retry::{Backoff, Kind};
 use crate::message::{Incoming, Notice, Refusal};
@@ -26,7 +26,13 @@ enum Trouble {
 /// Serves a registration until it is removed or the node stops.
 pub(super) async fn serve(shared: Arc<Shared>, served: Arc<Served>) {
     let gone = served.gone.clone();
-    gone.run_until_cancelled(run(&shared, &served)).await;
+    let both = async {
+        tokio::select! {
+            () = run(&shared, &served) => {}
+            () = socket::hold(&shared, &served) => {}
+        }
+    };
+    gone.run_until_cancelled(both).await;
 }
 
 async fn run(shared: &Shared, served: &Served) {
@@ -46,7 +52,11 @@ async fn run(shared: &Shared, served: &Served) {
                 backoff.succeeded();
                 served.state().answered(shared.clock.now());
                 let rest = Duration::from_secs(shared.config.poll_s.max(1));
-                if more { Duration::ZERO } else { rest }
+                match (more, served.state().has_socket) {
+                    (true, _) => Duration::ZERO,
+                    (false, true) => rest.max(BESIDE_A_SOCKET),
+                    (false, false) => rest,
+                }
             }
             Err(trouble) => {
                 let now = shared.clock.monotonic();
@@ -58,9 +68,11 @@ async fn run(shared: &Shared, served: &Served) {
             }
         };
         if !pause.is_zero() {
-            // After a sleep the way is tried anew (EXT-4, DESIGN §1.7).
-            if tokio::time::timeout(pause, waking.next()).await.is_ok() {
-                backoff.sign_of_life();
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = served.told.notified() => {}
+                // After a sleep the way is tried anew (EXT-4, DESIGN §1.7).
+                _ = waking.next() => backoff.sign_of_life(),
             }
         }
     }
@@ -148,6 +160,8 @@ async fn hand_in(shared: &Shared, judged: Judged) -> Result<Result<bool, NotTake
     }
 }
 
+/// How often a provider is asked at least whose WebSocket says when there is mail.
+const BESIDE_A_SOCKET: Duration = Duration::from_secs(300);
 /// What crossed the border, for the owner.
 const AUDIT: &str = "amesh::bridge::audit";
 /// Ids of what was refused that are remembered, so that its agent is told once.

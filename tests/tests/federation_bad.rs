@@ -8,7 +8,7 @@ use amesh_tests::authority::{Authority, self_signed};
 use amesh_tests::https::{Answer, HttpsServer};
 use amesh_tests::provider_node::{House, World};
 use amesh_tests::wait::{wait_for, wait_until};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -120,5 +120,21 @@ async fn mail_is_not_taken_for_a_provider_that_is_blocked_and_what_waits_does_no
     world.clock.advance(MOMENT);
     wait_until("the block", || async { Ok(reason(&house).await?.contains("is blocked here")) }).await?;
     assert_eq!((world.corp.posted().len(), house.waiting()), (before, 1));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_could_not_be_found_is_tried_again_as_soon_as_somebody_would_be_asked_again()
+-> Result<()> {
+    let world = World::new()?;
+    world.corp.answers(&world.place(), yes());
+    // Nobody answers for names.
+    let resolvers = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9))];
+    let house = world.start_with(&Config { resolvers, ..world.settings()? })?;
+    let alice = house.alice().await?;
+    house.send(&alice, None).await?;
+    ensure!(reason(&house).await?.contains("cannot be found out at the moment"));
+    let (left, _) = house.federation.waits("corp.test").context("it waits")?;
+    assert_eq!(left, Duration::from_secs(30));
     Ok(())
 }

@@ -269,9 +269,7 @@ async fn deliver(shared: &Arc<Shared>, far: &Far, entry: OutboxEntry) -> Outcome
     let source = entry.sender.map_or(Source::Relayed, Source::Agent);
     let trusted = match whose::provider(&shared.federation, &far.domain, source).await {
         Ok(trusted) => trusted,
-        Err(error) => {
-            return Outcome::Down { patience: error.retry_after(), reason: why(shared, error).await };
-        }
+        Err(error) => return not_found(shared, error).await,
     };
     let directory = shared.hallway.agents().directory();
     let key = directory.key_at(&entry.mail.from, entry.mail.accepted_at);
@@ -297,17 +295,19 @@ async fn deliver(shared: &Arc<Shared>, far: &Far, entry: OutboxEntry) -> Outcome
     outcome
 }
 
-/// For the owner: what discovery said, where it found nothing to use.
-async fn why(shared: &Shared, error: Untrusted) -> String {
+/// For the owner: what discovery said, where it found nothing to use. While nobody would be asked again, nothing is tried
+/// again either: that would only lengthen the pause after it.
+async fn not_found(shared: &Shared, error: Untrusted) -> Outcome {
     let (Untrusted::Silent(domain) | Untrusted::Unusable { domain, .. }) = &error else {
-        return error.to_string();
+        return Outcome::Down { patience: error.retry_after(), reason: error.to_string() };
     };
     // It has just been asked for, and is known.
-    let complaints = match shared.federation.resolve(domain, Source::Relayed, false).await {
-        Ok(resolved) => resolved.complaints(),
-        Err(_) => String::new(),
-    };
-    if complaints.is_empty() { error.to_string() } else { format!("{error} ({complaints})") }
+    let known = shared.federation.resolve(domain, Source::Relayed, false).await;
+    let (complaints, fresh_for) =
+        known.map(|known| (known.complaints(), known.fresh_for)).unwrap_or_default();
+    let patience = matches!(error, Untrusted::Silent(_)).then(|| fresh_for.min(LONGEST_REST));
+    let reason = if complaints.is_empty() { error.to_string() } else { format!("{error} ({complaints})") };
+    Outcome::Down { reason, patience }
 }
 
 /// FED-19: what the recipient's provider says of it, and no more.

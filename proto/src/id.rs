@@ -1,5 +1,6 @@
 //! Message ids: reading what others mint and minting our own. Called by every door and by the client.
 
+use crate::guards::{self, Guard};
 use crate::limits;
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -32,7 +33,11 @@ impl MessageId {
         if text.len() > limits::MESSAGE_ID_LEN {
             return Err(IdError::TooLong);
         }
-        if is_well_formed(text) { Ok(Self(text.to_owned())) } else { Err(IdError::Malformed) }
+        if is_well_formed(text) || guards::is_down(Guard::IdShape) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(IdError::Malformed)
+        }
     }
 
     /// Mints `msg_<unix seconds>_<16 lowercase hex>` from randomness that the caller brings.
@@ -97,13 +102,27 @@ impl std::str::FromStr for MessageId {
 #[cfg(test)]
 mod tests {
     use super::{IdError, MessageId};
+    use crate::guards::{Guard, without};
     use crate::time::UnixMillis;
     use proptest::prelude::*;
+    use std::path::{Component, Path};
 
     #[test]
     fn ids_of_every_known_client_are_accepted() {
         for id in ["msg_1706648400_abc123", "msg_1706648400123_Zz9", "msg-1-a", "msg_1-a", "msg-1_a"] {
             assert_eq!(MessageId::parse(id).map(|id| id.to_string()).as_deref(), Ok(id));
+        }
+    }
+
+    #[test]
+    fn an_id_names_no_file_elsewhere_and_would_without_the_guard() {
+        for text in ["/etc/passwd", "msg_1_/../../.ssh/id", "../sent/msg_1_a"] {
+            let id = without(Guard::IdShape, "any: ids with path characters", || MessageId::parse(text));
+            let file = Path::new("/home/bob/inbox").join(format!("{}.json", id.unwrap()));
+            let leads_out = file.is_absolute() && !file.starts_with("/home/bob/inbox")
+                || file.components().any(|part| part == Component::ParentDir);
+            assert!(leads_out, "{text}");
+            assert_eq!(MessageId::parse(text), Err(IdError::Malformed));
         }
     }
 

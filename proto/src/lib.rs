@@ -11,6 +11,7 @@ pub mod card;
 pub mod delivery;
 mod fixed;
 mod fold;
+mod guards;
 pub mod id;
 pub mod injection;
 pub mod json;

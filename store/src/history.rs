@@ -106,10 +106,18 @@ pub(crate) enum Known {
 
 pub(crate) fn parties_of(mail: &Mail) -> Parties {
     let mut parties = [0; 16];
+    #[cfg(test)]
+    if mail.id.as_str() == UNGUARDED {
+        return parties;
+    }
     parties[..8].copy_from_slice(&address_hash(&mail.from));
     parties[8..].copy_from_slice(&address_hash(&mail.to));
     parties
 }
+
+/// In tests: the one message that is known by its id alone, to show what that would lead to.
+#[cfg(test)]
+pub(crate) const UNGUARDED: &str = "msg_1_unguarded";
 
 pub(crate) fn address_hash(address: &Address) -> [u8; 8] {
     short_hash(&[address.as_str().as_bytes()])

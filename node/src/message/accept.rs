@@ -10,6 +10,7 @@ mod pulled;
 mod tests;
 
 use super::error::Refusal;
+use super::guards::{self, Guard};
 use super::incoming::Incoming;
 use crate::agents::Agent;
 use crate::agents::directory::{Directory, Standing};
@@ -275,7 +276,8 @@ fn member(raw: Option<&RawValue>, field: &'static str, limit: usize) -> Result<(
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn check_envelope(request: &RouteRequest, agent: &Agent) -> Result<(), Refusal> {
-    if let Some(from) = request.from.as_deref().filter(|from| !agent.is_named(from)) {
+    let other = |from: &&str| !agent.is_named(from) && !guards::is_down(Guard::OwnName);
+    if let Some(from) = request.from.as_deref().filter(other) {
         return Err(Refusal::Forbidden(format!(
             "this API key belongs to {}, it cannot send as {from}",
             agent.address

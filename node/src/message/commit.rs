@@ -5,6 +5,7 @@
 use super::Prepared;
 use super::accept::{Draft, Source};
 use super::error::{Full, Refusal};
+use super::guards::{self, Guard};
 use super::plan::Plan;
 use super::verify::Verified;
 use crate::agents::Agent;
@@ -135,6 +136,9 @@ pub(super) fn prepared(verified: Verified, plan: Plan, now: UnixMillis) -> Prepa
     let content_digest = digest(&draft);
     let sender_key = judged_by.map(|key| key.sender_key_text());
     let Draft { source, mut mail, idempotency_key, lane, attachments, .. } = draft;
+    if guards::is_down(Guard::Memory) {
+        mail.id = MessageId::mint(now, rand::random());
+    }
     let origin = match source {
         Source::Agent(agent) => Origin::Agent(agent.no),
         Source::Peer(node) | Source::Gateway(node, _) => Origin::Node(node),

@@ -17,6 +17,7 @@ mod error;
 mod expire;
 mod faults;
 mod gateway;
+pub(crate) mod guards;
 mod held;
 mod incoming;
 mod mailbox;

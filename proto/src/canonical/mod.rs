@@ -13,6 +13,7 @@ mod tests;
 pub use form::{CanonicalForm, PayloadForm, SubjectForm};
 pub use payload::payload_hash;
 
+use crate::guards::{self, Guard};
 use crate::json::{Document, JsonError, parse_object};
 use crate::key::PublicKey;
 use crate::limits;
@@ -130,9 +131,6 @@ pub(crate) fn decode_signature(text: &str) -> Result<Vec<u8>, VerifyError> {
 fn check_separators(what: &Signable<'_>) -> Result<(), VerifyError> {
     let clean = |text: &&str| !text.bytes().any(|b| b == b'|' || b < 0x20 || b == 0x7f);
     let named = |spellings: &[&str]| !spellings.is_empty() && spellings.iter().all(clean);
-    if named(what.from) && named(what.to) && what.in_reply_to.iter().all(clean) {
-        Ok(())
-    } else {
-        Err(VerifyError::Separator)
-    }
+    let all_clean = named(what.from) && named(what.to) && what.in_reply_to.iter().all(clean);
+    if all_clean || guards::is_down(Guard::Separators) { Ok(()) } else { Err(VerifyError::Separator) }
 }

@@ -1,6 +1,7 @@
 //! Which forms are found, how many are tried, and that nothing signed can be changed (SIG-10, SIG-12).
 
 use super::*;
+use crate::guards::{Guard, without};
 use crate::json::{KeyOrder, Spelling};
 use crate::key::AgentKey;
 use crate::sign::sign;
@@ -20,6 +21,26 @@ fn signed(text: &str) -> (PublicKey, String) {
 const SORTED: &str = "4Z/XSV1AZKYKorrN9OyxY5kTmYXHIZY37sGUfOrHkdg=";
 const AS_ORDERED: &str = "E3WayERAfyKwcLJ1rYGFnZm4exOtah7E/bzzkFlJXlM=";
 const RECEIVED: &[u8] = br#"{"type":"notification","message":"Hello"}"#;
+
+/// `…|x|normal|normal|a|…` is `x|normal` in answer to `a`, or `x` in answer to `normal|a`, and so on.
+#[test]
+fn no_bar_turns_one_message_into_another_and_one_would_without_the_guard() {
+    let honest = Signable {
+        subject: "pay|normal|him|normal",
+        in_reply_to: Some("msg_1_a"),
+        ..signable(&["a@t.p.q"], &["b@t.p.q"], RECEIVED)
+    };
+    let key = AgentKey::from_seed(&[3; 32]);
+    let (public, signature) = (key.public(), sign(&key, &honest).unwrap());
+    let another = Signable { subject: "pay", in_reply_to: Some("him|normal|normal|msg_1_a"), ..honest };
+    let to_another = Signable { to: &["b@t.p.q|pay"], subject: "normal|him|normal", ..honest };
+    for changed in [another, to_another] {
+        let judged = || verify(&public, &changed, &signature, None);
+        let deceived = without(Guard::Separators, "any: canonical-form confusion, a bar in a field", judged);
+        assert!(deceived.is_ok(), "{changed:?}");
+        assert_eq!(judged(), Err(VerifyError::Separator));
+    }
+}
 
 #[test]
 fn the_vectors_of_sig_12_hold_and_either_form_verifies() {

@@ -72,6 +72,21 @@ fn no_sender_suppresses_anothers_mail_by_using_its_id_first() {
     assert_eq!(ids(&store, bob), [id(1)]);
 }
 
+/// docs/attacks.md, suppression by id.
+#[test]
+fn an_id_alone_would_let_one_sender_suppress_anothers_mail() {
+    for (text, is_suppressed) in [(history::UNGUARDED, true), ("msg_1_guarded", false)] {
+        let (store, _disk) = memory();
+        let bob = register(&store, "bob");
+        let (alice, mallory) = (register(&store, "alice"), register(&store, "mallory"));
+        let named = |from, n| Mail { id: MessageId::parse(text).unwrap(), ..mail(from, "bob", n) };
+        committed(&store, local(named("mallory", 1), mallory, bob));
+        let outcome = commit(&store, local(named("alice", 2), alice, bob));
+        assert_eq!(outcome == CommitOutcome::Conflict, is_suppressed, "{text}: {outcome:?}");
+        assert_eq!(payloads(&store, bob).len(), if is_suppressed { 1 } else { 2 });
+    }
+}
+
 #[test]
 fn an_id_stays_taken_after_its_message_was_acknowledged() {
     let (store, _disk) = memory();

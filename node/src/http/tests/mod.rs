@@ -1,6 +1,7 @@
 //! The doors over a store in memory: requests in process, WebSockets and the owner's socket over real ones.
 
 mod attachments;
+mod attacks;
 mod control;
 mod identity;
 mod input;

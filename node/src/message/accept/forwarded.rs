@@ -4,6 +4,7 @@
 use super::{Circumstances, Draft, Source, check_fields, check_payload, expiry, invalid, take_payload};
 use crate::agents::directory::Resolution;
 use crate::message::error::Refusal;
+use crate::message::guards::{self, Guard};
 use crate::message::incoming::Forwarded;
 use amesh_proto::address::Address;
 use amesh_proto::api::fields::BadBody;
@@ -110,6 +111,7 @@ fn recipient(to: &str, original: Option<&str>, around: &Circumstances<'_>) -> Re
         // A bare name says nothing of the tenant; the signed address does.
         (false, _, Some(there)) if there.name() == typed.name() => Ok(there),
         (_, None, None) if signed.name() == typed.name() => Ok(typed),
+        (_, Some(here), _) if guards::is_down(Guard::Agreement) => Ok(here),
         _ => Err(invalid("_forwarded.original_to", "it is not the recipient in `to`")),
     }
 }
